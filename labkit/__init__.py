@@ -1,0 +1,1 @@
+"""The lab in which Linux containers are learnt by building them."""
