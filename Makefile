@@ -1,0 +1,45 @@
+# The lab's commands; `make` alone lists them. Each one sets up what it needs, and is quick when there is nothing to do.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+BIN := .venv/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help setup lab test check bench pins clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## install everything that the lab needs, start nothing
+	@scripts/provision lab
+
+lab: setup  ## set up, start JupyterLab in the background and print its URL
+	@$(AS_ROOT) $(BIN)/labkit up
+
+test:  ## set up, then run every test: pytest, then the notebooks
+	@scripts/provision test
+	@$(AS_ROOT) $(BIN)/pytest tests
+	@$(AS_ROOT) $(BIN)/pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+
+check:  ## what stands before each commit, in under a minute: lint, types, layers, unit tests (needs no root)
+	@scripts/provision check
+	@echo '── ruff' && $(BIN)/ruff check
+	@echo '── mypy --strict' && $(BIN)/mypy
+	@echo '── layers' && $(BIN)/lint-imports --no-logo | tail -n +2
+	@echo '── unit tests' && $(BIN)/pytest -q tests/unit
+
+bench: setup  ## measure labkit beside the peers that are installed (runc, crun, …), in ratios
+	@$(AS_ROOT) $(BIN)/python benchmarks
+
+pins: setup  ## compile requirements.txt (exact versions) from pyproject.toml (ranges)
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make pins' --output-file requirements.txt pyproject.toml
+	@echo "requirements.txt: $$(grep -c == requirements.txt) packages"
+
+clean:  ## remove what was built here: the .venv and the caches (labkit reset first, if the lab was used)
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -1,0 +1,24 @@
+"""``labkit …``: the command line.
+
+    labkit doctor                        what this machine has and lacks for the lab
+    labkit up | down | reset             JupyterLab on, JupyterLab off, machine put back
+    labkit runtime run --bundle B ID     a container from an OCI bundle, as ``runc`` would
+
+Two command lines share the name. ``runtime`` is what other engines call for every container, so it starts as fast as an
+interpreter can: argparse alone. All else is for people, and takes click's help and completion for 40 ms more.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command that ``sys.argv`` names; returns the exit code."""
+    if sys.argv[1:2] == ["runtime"]:
+        from labkit.cli import runtime
+
+        return runtime.main(sys.argv[2:])
+    from labkit.cli import lab
+
+    return lab.main(sys.argv[1:])
