@@ -140,4 +140,3 @@ def exit_code(status: int) -> int:
     """A wait status as a shell shows it: the exit code, or 128 + the number of the signal that ended the process."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
-
