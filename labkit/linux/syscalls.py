@@ -30,14 +30,24 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT = 1, 2, 4, 8, 16, 32
+MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME = 64, 128, 256, 1024, 2048
+MS_BIND, MS_MOVE, MS_REC, MS_SILENT, MS_POSIXACL = 4096, 8192, 16384, 32768, 65536
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 24, 1 << 25
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
 MOVE_MOUNT_F_EMPTY_PATH = 4
-MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_RELATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME = 0, 0x10, 0x20, 0x70
+MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x80, 0x100000, 0x200000
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -99,13 +109,15 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def clone(flags: int, cgroup: int | None = None) -> tuple[int, int]:
     """``clone3(2)`` as a fork into the namespaces of ``flags``: (pid, pidfd) in the parent, (0, -1) in the child.
 
-    With ``cgroup``, a descriptor of a version 2 cgroup directory, the child is born in that group.
+    With ``cgroup``, a descriptor of a version 2 cgroup directory, the child is born in that group. With ``CLONE_PARENT``
+    the child is the caller's sibling, and its end is told as the caller's own would be.
     """
     pidfd = ctypes.c_int(-1)
     if cgroup is not None:
         flags |= CLONE_INTO_CGROUP
-    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal (17 is SIGCHLD), stack, size, tls, set_tid, …
-    args = struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, 17, 0, 0, 0, 0, 0, cgroup or 0)
+    exit_signal = 0 if flags & CLONE_PARENT else 17  # SIGCHLD
+    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
+    args = struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0)
     # PyDLL keeps the interpreter lock across the call, so that the child owns it too; the three hooks are what os.fork runs.
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = _locked_syscall(_CLONE3, args, len(args))
