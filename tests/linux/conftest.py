@@ -21,12 +21,13 @@ def in_child() -> Callable[[Callable[[], T]], T]:
         pid = os.fork()
         if pid == 0:
             try:
-                outcome: tuple[T | None, BaseException | None] = (function(), None)
-            except BaseException as error:
-                outcome = (None, error)
-            with open(writer, "wb") as pipe:
-                pickle.dump(outcome, pipe)
-            os._exit(0)
+                with open(writer, "wb") as pipe:
+                    try:
+                        pickle.dump((function(), None), pipe)
+                    except BaseException as error:
+                        pickle.dump((None, error), pipe)
+            finally:
+                os._exit(0)  # come what may: a child that returned from here would go on with the tests
         os.close(writer)
         with open(reader, "rb") as pipe:
             data = pipe.read()
