@@ -90,16 +90,16 @@ class IOPriority:
     priority: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Process:
     """What runs in the container, and as whom. ``labkit runtime exec --process`` reads one too."""
 
-    cwd: str
-    args: tuple[str, ...] = ()
-    user: User = User(0, 0)
-    env: tuple[str, ...] = ()
     terminal: bool = False
     consoleSize: ConsoleSize | None = None
+    user: User = User(0, 0)
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str
     capabilities: Capabilities | None = None
     rlimits: tuple[Rlimit, ...] = ()
     noNewPrivileges: bool = False

@@ -76,16 +76,16 @@ class Resources:
 class Linux:
     """What only Linux has. A namespace that ``namespaces`` does not name is the runtime's own."""
 
-    namespaces: tuple[Namespace, ...] = ()
     uidMappings: tuple[IdMap, ...] = ()
     gidMappings: tuple[IdMap, ...] = ()
     timeOffsets: Mapping[str, TimeOffset] = field(default_factory=dict)
-    devices: tuple[Device, ...] = ()
+    sysctl: Mapping[str, str] = field(default_factory=dict)
     cgroupsPath: str = ""
     resources: Resources = Resources()
-    rootfsPropagation: str = ""
+    namespaces: tuple[Namespace, ...] = ()
+    devices: tuple[Device, ...] = ()
     seccomp: Profile | None = None
-    sysctl: Mapping[str, str] = field(default_factory=dict)
+    rootfsPropagation: str = ""
     maskedPaths: tuple[str, ...] = ()
     readonlyPaths: tuple[str, ...] = ()
     personality: Personality | None = None
