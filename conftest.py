@@ -1,0 +1,205 @@
+"""What holds for every test: nothing is left on the machine afterwards.
+
+Before and after each test outside tests/unit, each module of them, and each notebook, these are compared:
+
+    mounts        of our mount namespace (/proc/self/mountinfo)
+    links         of our network namespace (/sys/class/net)
+    cgroups       in every hierarchy that is mounted
+    namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
+    processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
+    state         entries of the directories under /run/labkit and /var/lib/labkit
+
+The test fails, naming the difference. Zombies count as gone. A machine has other users, and the kernel needs a moment to
+take things down, so a difference must last: it is looked at again for two seconds. What another run of the tests holds at
+the same time is left out where it can be told (its temporary directory; its process in the cgroup).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from labkit.linux import mounts, processes, syscalls
+
+ROOT = Path(__file__).parent
+SETTLE_SECONDS = 2.0
+
+hypothesis.settings.register_profile("labkit", deadline=None, database=None)  # other users slow us down; nothing is written here
+hypothesis.settings.load_profile("labkit")
+
+
+# ── What there is ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Everything on the machine that a test of ours could have left, by kind, each as a line for people."""
+
+    mounts: frozenset[str]
+    links: frozenset[str]
+    cgroups: frozenset[str]
+    namespaces: frozenset[str]
+    processes: frozenset[str]
+    state: frozenset[str]
+
+    def left_since(self, before: Traces) -> list[str]:
+        """What is there now and was not there before, and the mounts and links that are missing."""
+        kinds = [field.name for field in fields(self)]
+        left = [f"{kind}: {line}" for kind in kinds for line in sorted(getattr(self, kind) - getattr(before, kind))]
+        gone = [f"{kind}: {line} is gone" for kind in ("mounts", "links") for line in sorted(getattr(before, kind) - getattr(self, kind))]
+        return left + [line for line in gone if "labkit" not in line and " lk" not in line]
+
+
+def traces(temporary: str) -> Traces:
+    """What there is now; ``temporary`` is the directory that this run of the tests may use."""
+    ours = descendants()
+    return Traces(
+        mounts=frozenset(
+            f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_another_run(mount.target, temporary)
+        ),
+        links=frozenset(f" {name}" for name in os.listdir("/sys/class/net")),
+        cgroups=frozenset(cgroups_of_ours(ours)),
+        namespaces=frozenset(namespaces_held()),
+        processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in ours.values()),
+        state=frozenset(
+            f"{directory}/{name}"
+            for parent in ("/run/labkit", "/var/lib/labkit")
+            for directory in subdirectories(parent)
+            for name in os.listdir(directory)
+            if "/jupyter" not in directory
+        ),
+    )
+
+
+def descendants() -> dict[int, processes.Stat]:
+    """The living processes below this one, but for pytest's own short-lived helpers that are us."""
+    everyone = {pid: stat for name in os.listdir("/proc") if name.isdecimal() and (stat := processes.stat(pid := int(name)))}
+    found: dict[int, processes.Stat] = {}
+    for pid, stat in everyone.items():
+        line = [pid]
+        while (above := everyone.get(line[-1])) and above.ppid in everyone and above.ppid != os.getpid():
+            line.append(above.ppid)
+        if above and above.ppid == os.getpid() and stat.state not in "ZX":
+            found[pid] = stat
+    return found
+
+
+def cgroups_of_ours(ours: dict[int, processes.Stat]) -> Iterator[str]:
+    for mount in mounts.table():
+        if mount.fstype not in ("cgroup", "cgroup2"):
+            continue
+        for directory, _, _ in os.walk(mount.target):
+            try:
+                with open(f"{directory}/cgroup.procs") as file:
+                    members = {int(line) for line in file}
+            except (OSError, ValueError):
+                continue
+            # Neither root groups nor somebody else's: those where a process of another descent lives.
+            if not members or members & ours.keys():
+                yield directory
+
+
+def namespaces_held() -> Iterator[str]:
+    for task in os.listdir("/proc/self/task"):
+        for kind in os.listdir("/proc/self/ns"):
+            try:
+                yield f"a thread of the tests is in {os.readlink(f'/proc/self/task/{task}/ns/{kind}')}"
+            except FileNotFoundError:
+                continue
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:
+            continue
+        if target.endswith("]") and ":[" in target and not target.startswith(("pipe", "socket", "anon_inode")):
+            yield f"the tests have {target} open as descriptor {fd}"
+    for directory in ("/run/netns", "/run/labkit/netns"):
+        if os.path.isdir(directory):
+            yield from (f"{directory}/{name}" for name in os.listdir(directory))
+
+
+def subdirectories(parent: str) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def is_of_another_run(target: str, temporary: str) -> bool:
+    runs = os.path.dirname(temporary)
+    return target.startswith(f"{runs}/") and not target.startswith(f"{temporary}/")
+
+
+# ── When it is looked at ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fail_if_left(before: Traces, temporary: str, what: str) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while left := traces(temporary).left_since(before):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} left something on the machine:\n  " + "\n  ".join(left), pytrace=False)
+        time.sleep(0.02)
+
+
+def is_guarded(path: Path) -> bool:
+    return not path.is_relative_to(ROOT / "tests" / "unit")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_nothing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield from _leaves_nothing(request, tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _test_leaves_nothing(
+    _module_leaves_nothing: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    yield from _leaves_nothing(request, tmp_path_factory)
+
+
+def _leaves_nothing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if not is_guarded(request.path):
+        yield
+        return
+    temporary = str(tmp_path_factory.getbasetemp())
+    before = traces(temporary)
+    yield
+    fail_if_left(before, temporary, request.node.name)
+
+
+class NotebookLeavesNothing:
+    """The same for a notebook, whose cells are no functions and take no fixtures: from before its kernel starts to after its end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.temporary = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+        self.before: Traces | None = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        if item.path.suffix == ".ipynb" and self.before is None:
+            self.before = traces(self.temporary)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        result = yield
+        if self.before is not None and (nextitem is None or nextitem.path != item.path):
+            before, self.before = self.before, None
+            fail_if_left(before, self.temporary, item.path.name)
+        return result
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    session.config.pluginmanager.register(NotebookLeavesNothing(session.config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0 and any(is_guarded(item.path) for item in items):
+        raise pytest.UsageError("building containers takes root: run `sudo .venv/bin/pytest`, or tests/unit alone")
