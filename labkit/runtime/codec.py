@@ -25,6 +25,7 @@ configurations need may live in a module that this one imports late (``__getattr
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -121,10 +122,9 @@ class _Names(dict[str, object]):
         self.module = sys.modules[module]
 
     def __missing__(self, name: str) -> object:
-        try:
-            return getattr(self.module, name)
-        except AttributeError:
-            raise KeyError(name) from None
+        if hasattr(builtins, name):  # else asking the module for tuple would have it import whatever it can
+            raise KeyError(name)
+        return getattr(self.module, name)
 
 
 def _annotation(cls: type, text: str) -> object:

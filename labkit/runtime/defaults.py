@@ -14,7 +14,7 @@ import os
 from dataclasses import replace
 
 from labkit.runtime import codec
-from labkit.runtime.spec import Capabilities, Mount, Process, Rlimit, Root, Spec
+from labkit.runtime.spec import Capabilities, Mount, Process, Rlimit, Root, Spec, User
 from labkit.runtime.spec_linux import DeviceRule, Linux, Namespace, Resources
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
@@ -34,6 +34,7 @@ def spec() -> Spec:
         ociVersion="1.1.0",
         process=Process(
             terminal=True,
+            user=User(uid=0, gid=0),
             args=("sh",),
             env=(_PATH, "TERM=xterm"),
             cwd="/",
