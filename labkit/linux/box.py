@@ -1,0 +1,280 @@
+"""A box: a small process in namespaces of its own, made by ``namespaces.new``.
+
+    >>> box = namespaces.new("uts", "pid", "mnt")
+    >>> box.run("hostname student-7; ps -o pid,ppid,args")
+    >>> box.close()
+
+A notebook's kernel has many threads, and what one thread unshares the others keep; so the namespaces are made in a fresh
+process, ``python -m labkit.linux.box``, that this module also is:
+
+    notebook                                  helper
+    Box() ────────── starts ────────────────▶ unshare(user)
+          ◀───────── "maps" ─────────────────
+    uid_map, gid_map ── "written" ──────────▶ unshare(the other kinds), fork ──▶ process 1 of the box: mounts /proc
+          ◀───────── "pid", 4711 ──────────────────────────────────────────────
+    run() ────────── command, 3 descriptors ───────────────────────────────────▶ fork, sh -c command
+          ◀───────── exit code, through the third descriptor ────────────────────────────┘
+    close() ──────── end of file ──────────────────────────────────────────────▶ kills what runs in the box, ends
+
+End of file also comes when the notebook is killed with -9, and a pidfd tells of it if another process holds the socket open.
+Without ``pid`` or ``time`` there is no fork: helper and box are one process. Shown in notebook 01.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound
+from labkit.linux import idmaps, mounts, namespaces, processes, syscalls
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Box:
+    """A process in namespaces of its own, seen from outside. ``namespaces.new`` makes one; ``with`` or ``close`` ends it."""
+
+    pid: int
+    """Its number out here; inside it may be 1."""
+
+    kinds: tuple[str, ...]
+    """The kinds of namespace that are its own; it shares the others with its maker."""
+
+    def __init__(self, kinds: tuple[str, ...], uids: tuple[idmaps.IdMap, ...], gids: tuple[idmaps.IdMap, ...], clock_offset: int) -> None:
+        if clock_offset and "time" not in kinds:
+            raise InvalidInput("clock_offset: only a time namespace has clocks of its own: add \"time\"")
+        if (uids or gids) and "user" not in kinds:
+            raise InvalidInput("uids, gids: only a user namespace has id maps: add \"user\"")
+        self.pid, self.kinds = 0, kinds
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-I", "-m", __name__, str(os.getpid()), str(clock_offset), *kinds]
+        with theirs:
+            # In a session of its own, so that an interrupt from the keyboard does not reach it.
+            streams = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+            self._helper = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
+        self._pidfd = processes.pidfd(self._helper)
+        try:
+            word, *values = self._receive()
+            if word == "maps":
+                uids = uids or (idmaps.IdMap(0, os.geteuid(), 1),)
+                gids = gids or (idmaps.IdMap(0, os.getegid(), 1),)
+                idmaps.write(self._helper, uids, gids)
+                self._channel.send(b"written")
+                word, *values = self._receive()
+            self.pid = int(values[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def _receive(self) -> list[str]:
+        message = self._channel.recv(1 << 16).decode().split("\0")
+        if message[0] == "failed":
+            code, operation, what, hint = message[1:]
+            raise KernelError(int(code), operation, what, hint)
+        if message == [""]:
+            raise LabError("the helper process of a box ended before the box was ready")
+        return message
+
+    def run(self, command: str, timeout: float = 60) -> str:
+        """Run a shell command in the box; what it wrote to its standard output, without the newlines at the end, as ``$(…)`` gives it.
+
+        A command that fails raises ``LabError`` with its exit code and standard error. So does one that runs longer than ``timeout``
+        seconds; it is killed. What it leaves in the background goes on until the box is closed.
+        """
+        if self._pidfd < 0 or processes.wait(self._pidfd, 0):
+            raise Conflict(f"{self} has ended")
+        ours, theirs = socket.socketpair()
+        # Files, not pipes: a pipe has no end while a background process still holds it.
+        output, errors = os.memfd_create("stdout"), os.memfd_create("stderr")
+        with ours, open(output, "rb") as stdout, open(errors, "rb") as stderr:
+            with theirs:
+                socket.send_fds(self._channel, [command.encode()], [output, errors, theirs.fileno()])
+            ours.settimeout(timeout)
+            try:
+                code = ours.recv(16).decode()
+            except TimeoutError:
+                raise LabError(f"{command}: still running after {timeout:g} seconds, killed") from None
+            stdout.seek(0)
+            stderr.seek(0)
+            if code != "0":
+                what = f"exit code {code}" if code else "the box ended meanwhile"
+                raise LabError(f"{command}: {what}\n{stderr.read().decode(errors='replace')}".rstrip())
+            return stdout.read().decode(errors="replace").rstrip("\n")
+
+    def namespaces(self) -> dict[str, namespaces.Namespace]:
+        """The labels of the box, by kind."""
+        return namespaces.of(self.pid)
+
+    def close(self) -> None:
+        """End the box and all that runs in it; a second time is fine."""
+        if self._pidfd < 0:
+            return
+        self._channel.close()
+        if not processes.wait(self._pidfd, 10):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitpid(self._helper, 0)
+        os.close(self._pidfd)
+        self._pidfd = -1
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The cell was run again and the old box forgotten: it must not live on.
+        if hasattr(self, "_pidfd"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Box {self.pid}: {', '.join(self.kinds)} of its own>"
+
+
+# What follows runs in the helper.
+
+
+def main(maker: int, clock_offset: int, kinds: list[str]) -> None:
+    """The life of a helper."""
+    channel = socket.socket(fileno=0)
+    end = processes.pidfd(maker)
+    try:
+        if "user" in kinds:
+            _become_root(channel)
+        others = [kind for kind in kinds if kind != "user"]
+        if others:
+            namespaces.unshare(*others)
+        if "mnt" in kinds:
+            mounts.make_private()
+        if clock_offset:
+            with open("/proc/self/timens_offsets", "w") as file:
+                file.write(f"monotonic {clock_offset} 0\nboottime {clock_offset} 0\n")
+        if "pid" in kinds or "time" in kinds:
+            _go_on_in_child()
+        pid = os.readlink("/proc/self")  # in the /proc of the maker: the number that the maker knows
+        if "pid" in kinds and "mnt" in kinds:
+            mounts.mount("proc", "/proc", "proc", ["nosuid", "nodev", "noexec"])
+        # Orphans of a command become children of this process, as they do of any process 1.
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        with open("/proc/self/comm", "w") as file:
+            file.write("box")
+    except OSError as error:
+        _fail(channel, KernelError.of(error, "make a box of", " ".join(kinds)))
+    except KernelError as error:
+        _fail(channel, error)
+    channel.send(f"pid\0{pid}".encode())
+    _serve(channel, end)
+    if "pid" not in kinds:  # else the kernel kills what is left in the namespace
+        _kill_children()
+
+
+def _fail(channel: socket.socket, error: KernelError) -> NoReturn:
+    channel.send(f"failed\0{error.errno}\0{error.operation}\0{error.object}\0{error.hint}".encode())
+    sys.exit(1)
+
+
+def _become_root(channel: socket.socket) -> None:
+    """Enter a new user namespace, and be user 0 there as soon as the maker has written the maps."""
+    namespaces.unshare("user")
+    channel.send(b"maps")
+    if not channel.recv(16):
+        sys.exit(1)
+    with open("/proc/self/setgroups") as file:
+        if file.read().strip() == "allow":
+            os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # a change of user had taken our own /proc/self away from us
+
+
+def _go_on_in_child() -> None:
+    """Return in a child, the first process in the new namespaces; here wait for its end. Neither outlives the other."""
+    child = os.fork()
+    if child:
+        os.close(0)
+        os.waitpid(child, 0)
+        os._exit(0)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _serve(channel: socket.socket, end: int) -> None:
+    """Run commands and reap whatever ends, until the maker closes the channel or ends itself."""
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker)  # so a child's end wakes the poll
+    poll = select.poll()
+    for fd in wake, channel.fileno(), end:
+        poll.register(fd, select.POLLIN)
+    commands: dict[int, int] = {}  # the descriptor that takes the exit code: the process
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if end in ready:
+            return
+        if wake in ready:
+            os.read(wake, 4096)
+            ended = _reap()
+            for reply in [reply for reply, pid in commands.items() if pid in ended]:
+                poll.unregister(reply)
+                _reply(reply, ended[commands.pop(reply)])
+        for reply in commands.keys() & ready:
+            # Nobody waits for it any more.
+            poll.modify(reply, 0)
+            os.killpg(commands[reply], signal.SIGKILL)
+        if channel.fileno() in ready:
+            command, descriptors, _, _ = socket.recv_fds(channel, 1 << 18, 3, socket.MSG_CMSG_CLOEXEC)
+            if not descriptors:
+                return
+            output, errors, reply = descriptors
+            commands[reply] = _start(command.decode(), output, errors)
+            poll.register(reply, select.POLLIN)
+
+
+def _start(command: str, output: int, errors: int) -> int:
+    null = os.open("/dev/null", os.O_RDONLY)
+    streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((null, output, errors))]
+    # Python ignores these two signals, and a program would inherit that.
+    defaults = (signal.SIGPIPE, signal.SIGXFSZ)
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ, file_actions=streams, setsid=True, setsigdef=defaults)
+    for fd in null, output, errors:
+        os.close(fd)
+    return pid
+
+
+def _reap() -> dict[int, int]:
+    """The exit codes of all children that have ended, orphans of former commands among them."""
+    ended = {}
+    try:
+        while (child := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[child[0]] = processes.exit_code(child[1])
+    except ChildProcessError:
+        pass
+    return ended
+
+
+def _reply(fd: int, code: int) -> None:
+    try:
+        os.write(fd, str(code).encode())
+    except BrokenPipeError:
+        pass
+    os.close(fd)
+
+
+def _kill_children() -> None:
+    while found := processes.children(os.getpid()):
+        for pid in found:
+            try:
+                processes.send(pid, signal.SIGKILL)
+            except NotFound:
+                pass
+        for pid in found:
+            os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
