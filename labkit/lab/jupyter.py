@@ -23,7 +23,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -106,8 +105,7 @@ def down(run: str = RUN) -> Server | None:
         server = running(run)
         if server is not None:
             _stop(server, run)
-    shutil.rmtree(run, ignore_errors=True)
-    return server
+        return server
 
 
 def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Server:

@@ -1,0 +1,27 @@
+"""The exit codes of ``labkit``, all in this file.
+
+    0    done                                1    could not be done; one line on stderr says why
+    2    asked for something that cannot be  130  interrupted (128 + SIGINT)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from labkit.errors import InvalidInput, LabError
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+def of(error: LabError) -> int:
+    """The exit code that stands for an error."""
+    return USAGE if isinstance(error, InvalidInput) else FAILED
+
+
+def report(error: LabError) -> int:
+    """Say on stderr what went wrong; returns the exit code that stands for it."""
+    print(f"labkit: {error}", file=sys.stderr)
+    return of(error)

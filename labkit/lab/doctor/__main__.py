@@ -1,0 +1,8 @@
+"""The process in which the doctor tries things: prints the rows as JSON."""
+
+import json
+
+from labkit.lab.doctor import kernel, limits, machine
+
+rows = (*machine.rows(), *kernel.rows(), *limits.rows(), *machine.optional_rows())
+print(json.dumps([row.as_dict() for row in rows]))
