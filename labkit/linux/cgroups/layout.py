@@ -1,111 +1,131 @@
-"""Which control group hierarchies this machine has, and where a group's directories are.
+"""Which control group hierarchies this machine has, and where in them a group's directories are.
 
-Version 1 has one tree a controller, version 2 one tree for all; a machine may mix them, so each controller says which it is:
+A hierarchy is a tree of groups, mounted like a file system. Each controller (memory, cpu, …) lives in one of them:
 
-    v1      /sys/fs/cgroup/memory/…  /sys/fs/cgroup/cpu,cpuacct/…  …             a directory a tree for one group
-    v2      /sys/fs/cgroup/…                                                     one directory, files of all controllers
-    hybrid  as v1, and /sys/fs/cgroup/unified/… with what no v1 tree has taken   both
+    v1       /sys/fs/cgroup/memory/labkit/c1     a tree for each controller, or for two or three together:
+             /sys/fs/cgroup/cpu,cpuacct/…        one group has a directory in each
+    v2       /sys/fs/cgroup/labkit/c1            one tree for all
+    hybrid   as v1, and besides                  what no v1 tree has taken, and what version 2 does without a controller:
+             /sys/fs/cgroup/unified/labkit/c1    births into a group, pressure, killing at once
+
+So the version is a matter of each controller, not of the machine: ``detect().controllers["memory"].version``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from labkit.errors import InvalidInput, KernelError, NotFound
+from labkit.errors import InvalidInput, NotFound
 
-CONTROLLERS = ("cpuset", "memory", "cpu", "cpuacct", "pids", "io", "hugetlb", "freezer", "devices")
+# Those that labkit knows; version 1 calls io blkio.
+_CONTROLLERS = ("cpuset", "memory", "cpu", "cpuacct", "pids", "io", "hugetlb", "rdma", "misc", "net_cls", "net_prio", "freezer", "devices")
 
-# What version 2 does for every group without a controller: counting CPU time, freezing, device programs.
-_CORE_OF_V2 = ("cpuacct", "freezer", "devices")
+# What version 2 does in every group without any controller: it counts CPU time, freezes, and takes device programs.
+_CORE = ("cpuacct", "freezer", "devices")
 
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """One controller of this machine. ``files``: those of its files that a group is known to have; empty if not known."""
+    """A controller of this machine. ``files``: those it has in every group but the root; empty where that is not known."""
 
     name: str
     version: int
     mountpoint: str
     files: frozenset[str] = frozenset()
 
-    def lacks(self, file: str) -> bool:
-        """True if it is known that groups of this machine have no such file."""
-        return bool(self.files) and file not in self.files
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The hierarchies of this machine: its controllers by name, and ``unified``, where version 2 is mounted if it is."""
+    """The controllers of this machine by name, and ``unified``: where version 2 is mounted, if it is."""
 
     controllers: Mapping[str, Controller]
     unified: str | None = None
 
     @property
     def mode(self) -> str:
-        """``"v1"``, ``"v2"`` or ``"hybrid"``: as ``labkit doctor`` says it."""
-        if all(controller.version == 2 for controller in self.controllers.values()):
-            return "v2"
-        return "hybrid" if self.unified else "v1"
+        """"v1", "v2", "hybrid", or "none" where no hierarchy is mounted."""
+        v1 = any(controller.version == 1 for controller in self.controllers.values())
+        if self.unified:
+            return "hybrid" if v1 else "v2"
+        return "v1" if v1 else "none"
 
 
 def detect(mountinfo: str | None = None, v2_controllers: str = "") -> Layout:
-    """The layout of this machine; with a text (``/proc/PID/mountinfo``, ``cgroup.controllers``) the one it describes.
+    """The layout of this machine, as ``/proc/self/mountinfo`` and version 2's ``cgroup.controllers`` tell.
 
-    It is read afresh at each call (50 µs), and worked out once for each content.
+    Both are read at each call (30 µs); what follows from them is worked out once. With ``mountinfo`` it is the layout of
+    the machine that these two texts come from, and no file is read.
     """
     if mountinfo is not None:
-        return _parse(_cgroup_lines(mountinfo), v2_controllers)
+        return _parse(_mounts(mountinfo), v2_controllers)
     with open("/proc/self/mountinfo") as file:
-        lines = _cgroup_lines(file.read())
-    unified = _parse(lines, "").unified
-    return _look(lines, _read(f"{unified}/cgroup.controllers") if unified else "")
+        mounts = _mounts(file.read())
+    unified = _parse(mounts).unified
+    if unified:
+        with open(f"{unified}/cgroup.controllers") as file:
+            v2_controllers = file.read()
+    return _with_files(mounts, v2_controllers)
 
 
-def _cgroup_lines(mountinfo: str) -> tuple[str, ...]:
+def _mounts(mountinfo: str) -> tuple[str, ...]:
     return tuple(line for line in mountinfo.splitlines() if " - cgroup" in line)
 
 
-def _parse(lines: tuple[str, ...], v2_controllers: str) -> Layout:
+def _parse(mounts: tuple[str, ...], v2_controllers: str = "") -> Layout:
     found: dict[str, Controller] = {}
     unified = None
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mountpoint, (fstype, _, options) = before.split()[4], after.split()
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        mountpoint, (fstype, _, options) = left.split()[4], right.split()
         if fstype == "cgroup2":
             unified = unified or mountpoint
             continue
-        for word in options.split(","):
-            name = "io" if word == "blkio" else word
-            if name in CONTROLLERS:
+        for name in options.replace("blkio", "io").split(","):
+            if name in _CONTROLLERS:
                 found.setdefault(name, Controller(name, 1, mountpoint))
     if unified:
-        for name in (*v2_controllers.split(), *_CORE_OF_V2):
-            if name in CONTROLLERS:
-                found.setdefault(name, Controller(name, 2, unified))
-    return Layout({name: found[name] for name in CONTROLLERS if name in found}, unified)
+        for name in (*v2_controllers.split(), *_CORE):
+            found.setdefault(name, Controller(name, 2, unified))
+    return Layout({name: found[name] for name in _CONTROLLERS if name in found}, unified)
 
 
-@lru_cache(maxsize=8)
-def _look(lines: tuple[str, ...], v2_controllers: str) -> Layout:
-    """The layout, with the files that a group has: what the kernel was built without shows in any group but the root."""
-    layout = _parse(lines, v2_controllers)
-    seen: dict[str, list[str]] = {}
-    for controller in layout.controllers.values():
-        if controller.mountpoint not in seen:
-            child = next((entry.path for entry in os.scandir(controller.mountpoint) if entry.is_dir()), None)
-            seen[controller.mountpoint] = os.listdir(child) if child else []
+@lru_cache(maxsize=4)
+def _with_files(mounts: tuple[str, ...], v2_controllers: str) -> Layout:
+    """The layout, with the files of each controller: what a kernel was built without is missing in every group.
+
+    Any group that happens to exist shows them, but not the root, which has more and less. Where there is none yet, or in
+    version 2 none with the controller, nothing is known, and only writing will tell.
+    """
+    layout = _parse(mounts, v2_controllers)
+    seen = {controller.mountpoint: _files_below(controller.mountpoint) for controller in layout.controllers.values()}
     controllers = {}
     for name, controller in layout.controllers.items():
-        prefix = "blkio." if (name, controller.version) == ("io", 1) else f"{name}."
-        controllers[name] = replace(controller, files=frozenset(f for f in seen[controller.mountpoint] if f.startswith(prefix)))
+        prefix = "blkio." if name == "io" and controller.version == 1 else f"{name}."
+        files, enabled = seen[controller.mountpoint]
+        if controller.version == 1 or name in enabled:
+            controller = replace(controller, files=frozenset(file for file in files if file.startswith(prefix)))
+        controllers[name] = controller
     return Layout(controllers, layout.unified)
 
 
+def _files_below(mountpoint: str) -> tuple[list[str], list[str]]:
+    """The files of some group just below the root, and the controllers that version 2 has enabled there."""
+    group = next((entry.path for entry in os.scandir(mountpoint) if entry.is_dir()), None)
+    try:
+        files = os.listdir(group) if group else []
+        if "cgroup.controllers" not in files:
+            return files, []
+        with open(f"{group}/cgroup.controllers") as file:
+            return files, file.read().split()
+    except FileNotFoundError:  # it went away meanwhile
+        return [], []
+
+
 def directories(path: str, layout: Layout) -> tuple[str, ...]:
-    """The directories of group ``path`` ("labkit/c1"), one in each hierarchy, that of version 2 last. Nothing is made."""
+    """The directories of the group ``path`` ("labkit/c1"), one in each hierarchy; that of version 2, if any, is the last."""
     path = checked(path)
     mountpoints = dict.fromkeys(controller.mountpoint for controller in layout.controllers.values())
     if layout.unified:
@@ -114,10 +134,18 @@ def directories(path: str, layout: Layout) -> tuple[str, ...]:
     return tuple(f"{mountpoint}/{path}" for mountpoint in mountpoints)
 
 
-def of(pid: int | str = "self") -> dict[str, str]:
-    """The group of a process in each hierarchy, as ``/proc/PID/cgroup`` tells: ``{"memory": "/labkit/c1", …}``.
+def checked(path: str) -> str:
+    """``path`` without slashes at its ends; ``InvalidInput`` for the root itself and for a path that climbs."""
+    path = path.strip("/")
+    if not path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidInput(f"cgroup path: {path!r} is not a group below the root, such as labkit/c1")
+    return path
 
-    The key of version 2 is ``"unified"``. ``NotFound`` if the process is gone.
+
+def of(pid: int | str = "self") -> dict[str, str]:
+    """The group that a process is in, by controller, as ``/proc/PID/cgroup`` tells: ``{"memory": "/labkit/c1", …}``.
+
+    What version 2 says has the key "unified". ``NotFound`` if the process is gone.
     """
     try:
         with open(f"/proc/{pid}/cgroup") as file:
@@ -130,25 +158,3 @@ def of(pid: int | str = "self") -> dict[str, str]:
         for name in names.split(","):
             groups[{"": "unified", "blkio": "io"}.get(name, name)] = path
     return groups
-
-
-def checked(path: str) -> str:
-    """``path`` without its outer slashes; ``InvalidInput`` for the root and for what would climb out of it."""
-    path = path.strip("/")
-    if not path or {"", ".", ".."} & set(path.split("/")):
-        raise InvalidInput(f"cgroup path: {path!r} does not name a group below the root")
-    return path
-
-
-def ancestors(path: str) -> Iterator[str]:
-    """``"a/b/c"`` gives ``"a"`` and ``"a/b"``."""
-    names = path.split("/")
-    return ("/".join(names[:depth]) for depth in range(1, len(names)))
-
-
-def _read(file: str) -> str:
-    try:
-        with open(file) as opened:
-            return opened.read().strip()
-    except OSError as error:
-        raise KernelError.of(error, "read", file) from None
