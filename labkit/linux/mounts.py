@@ -18,196 +18,18 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from labkit.errors import InvalidInput, KernelError, NotFound, Unsupported
-from labkit.linux import syscalls
+from labkit.errors import InvalidInput, KernelError, Unsupported
+from labkit.linux import overlays, syscalls
+from labkit.linux.mountinfo import MountPoint, at, holding, parse, table
+from labkit.linux.mountoptions import OPTION_WORDS, PROPAGATION, Options, parse_options
+from labkit.linux.paths import inside
 from labkit.linux.syscalls import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 
-
-@dataclass(frozen=True)
-class MountPoint:
-    """One line of ``/proc/PID/mountinfo``: what is mounted, where, and how.
-
-    ``root`` is the directory of the file system that appears at ``target`` (not ``/`` for a bind mount), ``propagation``
-    its tags (``shared:5``, ``master:3``, ``unbindable``; none means private), ``options`` belong to this mount alone,
-    ``super_options`` to the file system wherever it is mounted.
-    """
-
-    id: int
-    parent: int
-    device: str
-    root: str
-    target: str
-    options: tuple[str, ...]
-    propagation: tuple[str, ...]
-    fstype: str
-    source: str
-    super_options: tuple[str, ...]
-
-    @property
-    def readonly(self) -> bool:
-        return "ro" in self.options or "ro" in self.super_options
-
-    def __str__(self) -> str:
-        return f"{self.source} on {self.target} type {self.fstype} ({','.join(self.options)})"
-
-
-def parse(text: str) -> list[MountPoint]:
-    """The lines of a ``mountinfo`` file as data."""
-    return [_parse_line(line) for line in text.splitlines()]
-
-
-def _parse_line(line: str) -> MountPoint:
-    # 36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue
-    ours, _, theirs = line.partition(" - ")
-    mount_id, parent, device, root, target, options, *tags = ours.split(" ")
-    fstype, source, super_options = theirs.split(" ", 2)
-    return MountPoint(
-        int(mount_id), int(parent), device, _unescape(root), _unescape(target), tuple(options.split(",")), tuple(tags),
-        fstype, _unescape(source), tuple(_unescape(super_options).split(",")),
-    )  # fmt: skip
-
-
-def _unescape(text: str) -> str:
-    """Blank, tab, newline and backslash are written as octal numbers: ``\\040`` is a blank."""
-    if "\\" not in text:
-        return text
-    first, *rest = text.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
-
-
-def table(pid: int | str = "self") -> list[MountPoint]:
-    """All mounts in the mount namespace of a process; ``NotFound`` if it is gone."""
-    try:
-        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            return parse(file.read())
-    except OSError as error:
-        # A zombie has no mount namespace any more: EINVAL.
-        if error.errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL):
-            raise NotFound(f"process {pid}: no such process") from None
-        raise KernelError.of(error, "read the mounts of process", str(pid)) from None
-
-
-def holding(path: str, pid: int | str = "self") -> MountPoint:
-    """The mount on which ``path`` lies, as the process sees it."""
-    return _look_up(path, pid)[0]
-
-
-def at(target: str, pid: int | str = "self") -> MountPoint | None:
-    """The topmost mount at ``target`` itself, or None if nothing is mounted there."""
-    try:
-        mount, name = _look_up(target, pid)
-    except NotFound:
-        return None
-    return mount if mount.target == name else None
-
-
-def _look_up(path: str, pid: int | str) -> tuple[MountPoint, str]:
-    mounts = table(pid)
-    with inside(f"/proc/{pid}/root", os.path.abspath(path)) as spot:
-        with open(spot.replace("/fd/", "/fdinfo/"), encoding="ascii") as file:
-            mount_id = int(next(line for line in file if line.startswith("mnt_id:")).split()[1])
-        name = os.readlink(spot)
-    found = next((mount for mount in mounts if mount.id == mount_id), None)
-    if found is None:
-        raise NotFound(f"{path}: its mount is not in the mount namespace of process {pid}")
-    return found, name
-
-
-# The words of mount(8) and of an OCI bundle: the flag, the word that sets it and the one that takes it back.
-_FLAGS = (
-    (syscalls.MS_RDONLY, "ro", "rw"),
-    (syscalls.MS_NOSUID, "nosuid", "suid"),
-    (syscalls.MS_NODEV, "nodev", "dev"),
-    (syscalls.MS_NOEXEC, "noexec", "exec"),
-    (syscalls.MS_NOSYMFOLLOW, "nosymfollow", "symfollow"),
-    (syscalls.MS_NOATIME, "noatime", "atime"),
-    (syscalls.MS_NODIRATIME, "nodiratime", "diratime"),
-    (syscalls.MS_RELATIME, "relatime", "norelatime"),
-    (syscalls.MS_STRICTATIME, "strictatime", "nostrictatime"),
-    (syscalls.MS_LAZYTIME, "lazytime", "nolazytime"),
-    (syscalls.MS_SYNCHRONOUS, "sync", "async"),
-    (syscalls.MS_DIRSYNC, "dirsync", ""),
-    (syscalls.MS_MANDLOCK, "mand", "nomand"),
-    (syscalls.MS_I_VERSION, "iversion", "noiversion"),
-    (syscalls.MS_POSIXACL, "acl", "noacl"),
-    (syscalls.MS_SILENT, "silent", "loud"),
-    (syscalls.MS_REMOUNT, "remount", ""),
-    (syscalls.MS_BIND, "bind", ""),
-    (syscalls.MS_BIND | syscalls.MS_REC, "rbind", ""),
-)
-# The same for a whole tree of mounts, in the numbers of mount_setattr(2): rro, rrw, rnosuid, …
-_TREE_FLAGS = (
-    (syscalls.MOUNT_ATTR_RDONLY, "rro", "rrw"),
-    (syscalls.MOUNT_ATTR_NOSUID, "rnosuid", "rsuid"),
-    (syscalls.MOUNT_ATTR_NODEV, "rnodev", "rdev"),
-    (syscalls.MOUNT_ATTR_NOEXEC, "rnoexec", "rexec"),
-    (syscalls.MOUNT_ATTR_NOSYMFOLLOW, "rnosymfollow", "rsymfollow"),
-    (syscalls.MOUNT_ATTR_NOATIME, "rnoatime", "ratime"),
-    (syscalls.MOUNT_ATTR_NODIRATIME, "rnodiratime", "rdiratime"),
-    (syscalls.MOUNT_ATTR_RELATIME, "rrelatime", "rnorelatime"),
-    (syscalls.MOUNT_ATTR_STRICTATIME, "rstrictatime", "rnostrictatime"),
-)
-_SET, _CLEAR = {word: flag for flag, word, _ in _FLAGS}, {word: flag for flag, _, word in _FLAGS if word}
-_TREE_SET, _TREE_CLEAR = {word: flag for flag, word, _ in _TREE_FLAGS}, {word: flag for flag, _, word in _TREE_FLAGS}
-_PROPAGATION = {
-    prefix + word: flag | recursive
-    for word, flag in {"private": MS_PRIVATE, "slave": MS_SLAVE, "shared": MS_SHARED, "unbindable": MS_UNBINDABLE}.items()
-    for prefix, recursive in {"": 0, "r": MS_REC}.items()
-}
-
-OPTION_WORDS = tuple(sorted({*_SET, *_CLEAR, *_TREE_SET, *_TREE_CLEAR, *_PROPAGATION, "defaults", "tmpcopyup"}))
-"""Every option that labkit itself understands; all others are handed to the file system."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Mount options by the call that takes them.
-
-    ``flags`` and ``data`` go to ``mount(2)``; ``clear`` holds the flags that were explicitly taken back (``rw``, ``dev``);
-    ``propagation`` needs a call of its own each; ``tree_set`` and ``tree_clear`` are for ``mount_setattr(2)`` on the whole tree
-    (``rro``); ``copy_up`` fills a new tmpfs with what lay below it (``tmpcopyup``).
-    """
-
-    flags: int = 0
-    clear: int = 0
-    propagation: tuple[int, ...] = ()
-    data: str = ""
-    tree_set: int = 0
-    tree_clear: int = 0
-    copy_up: bool = False
-
-
-def parse_options(words: Sequence[str]) -> Options:
-    """Sort the words of ``mount -o`` by what they are; of two that contradict each other the later one wins.
-
-    >>> parse_options(["nosuid", "mode=755", "size=64k"]).data
-    'mode=755,size=64k'
-    """
-    flags = clear = tree_set = tree_clear = 0
-    propagation, data, copy_up = [], [], False
-    for word in words:
-        if flag := _SET.get(word):
-            flags, clear = flags | flag, clear & ~flag
-        elif flag := _CLEAR.get(word):
-            flags, clear = flags & ~flag, clear | flag
-        elif flag := _PROPAGATION.get(word):
-            propagation.append(flag)
-        elif word in _TREE_SET:
-            flag = _TREE_SET[word]
-            tree_set, tree_clear = tree_set | flag, tree_clear & ~flag
-            if word in ("rnoatime", "rrelatime", "rstrictatime"):
-                # The access-time setting is one field of three values, not a bit: it has to be cleared to be set.
-                tree_clear |= syscalls.MOUNT_ATTR__ATIME
-        elif word in _TREE_CLEAR:
-            flag = _TREE_CLEAR[word]
-            tree_set, tree_clear = tree_set & ~flag, tree_clear | flag
-        elif word == "tmpcopyup":
-            copy_up = True
-        elif word and word != "defaults":
-            data.append(word)
-    return Options(flags, clear, tuple(propagation), ",".join(data), tree_set, tree_clear, copy_up)
+__all__ = [
+    "OPTION_WORDS", "MountPoint", "Options", "at", "bind", "holding", "inside", "make_private", "mask", "mount", "mounted", "overlay",
+    "parse", "parse_options", "pivot_root", "remount_readonly", "set_propagation", "table", "unmount",
+]  # fmt: skip
 
 
 def mount(source: str | None, target: str, fstype: str | None, options: Sequence[str] = (), root: str | None = None) -> None:
@@ -216,40 +38,26 @@ def mount(source: str | None, target: str, fstype: str | None, options: Sequence
     With ``root``, ``target`` is a path inside that root file system: no symbolic link there can lead the mount out of it,
     and the mount point is made if it is missing.
     """
-    parsed = parse_options(options)
-    flags, data = parsed.flags, parsed.data
-    if fstype == "bind":
-        flags |= MS_BIND
-    if len(data) >= os.sysconf("SC_PAGE_SIZE"):
-        raise InvalidInput(f"options of {target}: {len(data)} bytes; mount(2) takes less than a memory page")
+    wanted = parse_options(options)
+    flags = wanted.flags | (MS_BIND if fstype == "bind" else 0)
+    if len(wanted.data) >= os.sysconf("SC_PAGE_SIZE"):
+        raise InvalidInput(f"options of {target}: {len(wanted.data)} bytes; mount(2) takes less than a memory page")
     is_new_bind = flags & MS_BIND and not flags & MS_REMOUNT
-    bind_to_file = is_new_bind and not os.path.isdir(source or "")
-    with _spot(root, target, "file" if bind_to_file else "dir") as spot:
-        covered = os.open(spot, os.O_PATH) if parsed.copy_up else -1
-        try:
-            _mount(source, spot, fstype, flags & ~MS_RDONLY if parsed.copy_up else flags, data, target)
-            if parsed.copy_up:
-                with _spot(root, target) as new:
-                    _copy_tree(f"/proc/self/fd/{covered}", new)
-                    if flags & MS_RDONLY:
-                        _mount(None, new, None, flags | MS_REMOUNT, data, target)
-        finally:
-            if covered >= 0:
-                os.close(covered)
-    changes_bind = is_new_bind and (flags & ~(MS_BIND | MS_REC) or parsed.clear)
-    if not (changes_bind or parsed.propagation or parsed.tree_set or parsed.tree_clear):
+    if wanted.copy_up:
+        _mount_and_copy_up(source, target, fstype, flags, wanted.data, root)
+    else:
+        with _spot(root, target, _kind_of_mount_point(source, target) if is_new_bind else "dir") as spot:
+            _mount(source, spot, fstype, flags, wanted.data, target)
+    changes_bind = is_new_bind and (flags & ~(MS_BIND | MS_REC) or wanted.clear)
+    if not (changes_bind or wanted.propagation or wanted.tree_set or wanted.tree_clear):
         return
     with _spot(root, target) as spot:  # looked up again: now it leads to the mount just made
         if changes_bind:
-            _change_bind(spot, flags, parsed.clear, target)
-        for flag in parsed.propagation:
-            _mount(None, spot, None, flag, "", target)
-        if parsed.tree_set or parsed.tree_clear:
-            fd = os.open(spot, os.O_PATH)
-            try:
-                syscalls.mount_setattr(fd, parsed.tree_set, parsed.tree_clear, recursive=True)
-            finally:
-                os.close(fd)
+            _change_bind(spot, flags, wanted.clear, target)
+        for flag in wanted.propagation:
+            _mount(None, spot, None, flag, "", target, "change propagation of")
+        if wanted.tree_set or wanted.tree_clear:
+            _change_tree(spot, wanted.tree_set, wanted.tree_clear, target)
 
 
 def bind(source: str, target: str, readonly: bool = False, recursive: bool = True, root: str | None = None) -> None:
@@ -263,6 +71,7 @@ def remount_readonly(target: str) -> None:
 
 
 # A mount that came from a more privileged namespace keeps its restrictions: what is set here, nobody may clear (man 7 mount_namespaces).
+_NOT_ROOT = "changing mounts takes root"
 _LOCKED = {
     os.ST_RDONLY: syscalls.MS_RDONLY,
     os.ST_NOSUID: syscalls.MS_NOSUID,
@@ -291,81 +100,29 @@ def _change_bind(spot: str, flags: int, clear: int, target: str) -> None:
         _mount(None, spot, None, flags | kept, "", target)
 
 
-def overlay_options(lower: Sequence[str], upper: str | None = None, work: str | None = None) -> tuple[str, ...]:
-    """The options of an overlay mount; ``lower`` lists the topmost layer first."""
-    options = ["lowerdir=" + ":".join(map(_escape, lower))]
-    if upper and work:
-        options += [f"upperdir={_escape(upper)}", f"workdir={_escape(work)}"]
-    return tuple(options)
-
-
-def _escape(path: str) -> str:
-    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
-
-
 def overlay(lower: Sequence[str], upper: str | None, work: str | None, target: str, options: Sequence[str] = ()) -> None:
-    """Mount the union of directories at ``target``: see ``man 8 mount``, "overlay", and the kernel's ``overlayfs.rst``.
-
-        target    what the container sees
-        upper     takes every change; work is the kernel's scratch directory beside it
-        lower[0]  topmost of the layers that stay as they are
-        lower[n]
-
-    Without ``upper`` the union is read-only.
-    """
-    words = (*overlay_options(lower, upper, work), *options)
-    descriptors: list[int] = []
+    """Mount the union of directories at ``target``; ``lower`` lists the topmost first, and without ``upper`` it is read-only."""
+    words = (*overlays.options(lower, upper, work), *options)
+    layers: list[int] = []
     try:
         if len(",".join(words)) >= os.sysconf("SC_PAGE_SIZE"):
-            # Too long for mount(2). A descriptor's name is short, and the kernel follows it.
-            descriptors.extend(map(_open_layer, lower))
-            words = (*overlay_options([f"/proc/self/fd/{fd}" for fd in descriptors], upper, work), *options)
+            # Too long for mount(2). The name of a descriptor is short, and the kernel follows it.
+            layers.extend(os.open(path, os.O_PATH) for path in lower)
+            words = (*overlays.options([f"/proc/self/fd/{fd}" for fd in layers], upper, work), *options)
         mount("overlay", target, "overlay", words)
-    except KernelError as error:
-        hint = _overlay_hint(error.errno, lower, upper, work, target)
-        raise KernelError(error.errno, error.operation, target, hint or error.hint) from None
+    except (KernelError, OSError) as error:
+        code = error.errno or 0
+        raise KernelError(code, "mount overlay on", target, overlays.explain(code, lower, upper, work, target)) from None
     finally:
-        for fd in descriptors:
+        for fd in layers:
             os.close(fd)
-
-
-def _open_layer(path: str) -> int:
-    try:
-        return os.open(path, os.O_PATH | os.O_DIRECTORY)
-    except OSError as error:
-        raise KernelError.of(error, "mount overlay: open lower layer", path) from None
-
-
-def _overlay_hint(code: int, lower: Sequence[str], upper: str | None, work: str | None, target: str) -> str:
-    """Why the kernel refused an overlay: it answers EINVAL to most mistakes and tells only dmesg which one it was."""
-    for name, path in [("target", target), ("upperdir", upper), ("workdir", work), *(("lowerdir", path) for path in lower)]:
-        if path and not os.path.isdir(path):
-            return f"{name} {path} is not a directory: make it first"
-    if code == errno.EBUSY:
-        return "upperdir or workdir is in use by another overlay: give each mount its own"
-    if code == errno.ELOOP:
-        return "two of the directories lie within each other"
-    if not (upper and work):
-        return "a read-only overlay needs at least two lower directories" if len(lower) < 2 else ""
-    upper_mount, work_mount = holding(upper), holding(work)
-    if upper_mount.fstype == "overlay":
-        return "upperdir is itself on overlayfs: put it on a tmpfs, ext4 or xfs"
-    if upper_mount.id != work_mount.id:
-        return f"upperdir is on mount {upper_mount.target}, workdir on {work_mount.target}: both must be on one mount"
-    if code == errno.EROFS or upper_mount.readonly:
-        return f"upperdir is on {upper_mount.target}, which is read-only"
-    if os.path.commonpath([upper, work]) in (upper, work):
-        return "upperdir and workdir must not lie within each other"
-    if len(lower) > 500:
-        return f"{len(lower)} lower directories; the kernel stacks at most 500"
-    return f"can {upper_mount.fstype} hold an upperdir? it takes trusted.* attributes and d_type; dmesg names the cause"
 
 
 def set_propagation(target: str, propagation: str) -> None:
     """Say how mounts below ``target`` spread: ``private``, ``slave``, ``shared``, ``unbindable``, or ``rprivate``, … for the whole tree."""
-    if propagation not in _PROPAGATION:
-        raise InvalidInput(f"propagation: {propagation!r} is none of {', '.join(_PROPAGATION)}")
-    _mount(None, target, None, _PROPAGATION[propagation], "", target, f"make {propagation}")
+    if propagation not in PROPAGATION:
+        raise InvalidInput(f"propagation: {propagation!r} is none of {', '.join(PROPAGATION)}")
+    _mount(None, target, None, PROPAGATION[propagation], "", target, f"make {propagation}")
 
 
 def make_private(target: str = "/", recursive: bool = True) -> None:
@@ -379,24 +136,24 @@ def pivot_root(new_root: str) -> None:
     No directory for the old root is needed: with both arguments "." the kernel stacks the old root on top of the new
     one, where "." still finds it.
     """
-    old = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    before, old = os.open(".", os.O_PATH), os.open("/", os.O_PATH)
     try:
         os.chdir(new_root)
-        syscalls.pivot_root(".", ".")
+        try:
+            syscalls.pivot_root(".", ".")
+        except KernelError as error:
+            os.fchdir(before)
+            hint = "new root must be a mount point (bind it on itself), and no mount around it shared (make_private)"
+            raise KernelError(error.errno, "pivot_root to", new_root, hint if error.errno == errno.EINVAL else "") from None
         os.fchdir(old)
         # Slave, so that the unmount does not spread to the host; not private, so that what the host unmounts goes here too.
         syscalls.mount(None, ".", None, MS_SLAVE | MS_REC)
         syscalls.umount(".", syscalls.MNT_DETACH)
         os.chdir("/")
-    except KernelError as error:
-        hint = ""
-        if error.errno == errno.EINVAL:
-            hint = "new root must be a mount point (bind it on itself), and neither it nor the old root's parent shared (make_private)"
-        os.fchdir(old)
-        raise KernelError(error.errno, "pivot_root to", new_root, hint) from None
     except OSError as error:
         raise KernelError.of(error, "pivot_root to", new_root) from None
     finally:
+        os.close(before)
         os.close(old)
 
 
@@ -439,75 +196,6 @@ def mounted(source: str | None, target: str, fstype: str | None, options: Sequen
 
 
 @contextmanager
-def inside(root: str, path: str, create: str | None = None) -> Iterator[str]:
-    """``path`` as a process sees it whose root directory is ``root``: a name that is safe to mount on.
-
-    Each component is opened from the one before, links are followed by hand, ``..`` goes back along the way it came: neither
-    a link in an image (CVE-2019-19921) nor one swapped in at the right moment (CVE-2021-30465) leads out of ``root``.
-    ``create`` makes what is missing: directories, and at the end a "dir" or a "file". Yields ``/proc/self/fd/N``.
-    """
-    try:
-        fd = _walk(root, path, create)
-    except FileNotFoundError:
-        raise NotFound(f"{path}: no such file or directory" + (f" in {root}" if root != "/proc/self/root" else "")) from None
-    except OSError as error:
-        raise KernelError.of(error, f"find {path} in", root) from None
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _walk(root: str, path: str, create: str | None) -> int:
-    trail = [os.open(root, os.O_PATH | os.O_DIRECTORY)]  # from the root down to where we are
-    ahead = path.split("/")[::-1]
-    links = 0
-    try:
-        while ahead:
-            name = ahead.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                if len(trail) > 1:
-                    os.close(trail.pop())
-                continue
-            kind = create and ("dir" if any(ahead) else create)
-            fd = _open_or_make(name, trail[-1], kind)
-            if not stat.S_ISLNK(os.fstat(fd).st_mode):
-                trail.append(fd)
-                continue
-            link = os.readlink("", dir_fd=fd)
-            os.close(fd)
-            links += 1
-            if links > 40:
-                raise OSError(errno.ELOOP, "too many symbolic links")
-            while link.startswith("/") and len(trail) > 1:
-                os.close(trail.pop())
-            ahead += link.split("/")[::-1]
-        return trail.pop()
-    finally:
-        for fd in trail:
-            os.close(fd)
-
-
-def _open_or_make(name: str, directory: int, kind: str | None) -> int:
-    flags = os.O_PATH | os.O_NOFOLLOW
-    try:
-        return os.open(name, flags, dir_fd=directory)
-    except FileNotFoundError:
-        if kind is None:
-            raise
-    try:
-        if kind == "dir":
-            os.mkdir(name, 0o755, dir_fd=directory)
-        else:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o644, dir_fd=directory))
-    except FileExistsError:
-        pass  # somebody else was faster
-    return os.open(name, flags, dir_fd=directory)
-
-
-@contextmanager
 def _spot(root: str | None, target: str, create: str | None = None) -> Iterator[str]:
     if root is None:
         yield target
@@ -516,24 +204,25 @@ def _spot(root: str | None, target: str, create: str | None = None) -> Iterator[
             yield spot
 
 
-_NOT_ROOT = "changing mounts takes root"
+def _kind_of_mount_point(source: str | None, target: str) -> str:
+    try:
+        return "dir" if stat.S_ISDIR(os.stat(source or "").st_mode) else "file"
+    except OSError as error:
+        raise KernelError.of(error, f"bind {source} on", target, f"source {source}: {os.strerror(error.errno or 0)}") from None
 
 
 def _mount(source: str | None, spot: str, fstype: str | None, flags: int, data: str, target: str, operation: str = "") -> None:
-    """``mount(2)`` on ``spot``, with the path and the cause that the user knows in the error."""
+    """``mount(2)`` on ``spot``; an error tells of ``target``, the path that the caller knows, and of the cause."""
     try:
         syscalls.mount(source, spot, fstype, flags, data or None)
     except KernelError as error:
-        code = error.errno
-        if code == errno.ENODEV:
+        code, hint = error.errno, ""
+        if code == errno.ENODEV and fstype and not flags & MS_BIND:
             raise Unsupported(f"mount {fstype} on {target}: this kernel has no file system {fstype} (see /proc/filesystems)") from None
-        hint = ""
         if code == errno.EPERM and os.geteuid() != 0:
             hint = _NOT_ROOT
         elif code == errno.ENOENT and not os.path.exists(spot):
             hint = "the mount point does not exist"
-        elif code == errno.ENOENT and source and flags & MS_BIND:
-            hint = f"source {source} does not exist"
         elif code == errno.ENOTDIR:
             hint = "a directory goes on a directory, a file on a file"
         elif code == errno.EINVAL and flags & (MS_REMOUNT | MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE):
@@ -543,15 +232,37 @@ def _mount(source: str | None, spot: str, fstype: str | None, flags: int, data: 
         raise KernelError(code, operation or error.operation, target, hint) from None
 
 
+def _change_tree(spot: str, attributes: int, clear: int, target: str) -> None:
+    fd = os.open(spot, os.O_PATH)
+    try:
+        syscalls.mount_setattr(fd, attributes, clear, recursive=True)
+    except KernelError as error:
+        if error.errno == errno.ENOSYS:
+            raise Unsupported(f"options of {target}: rro and the like need Linux 5.12") from None
+        raise KernelError(error.errno, "change the mounts below", target) from None
+    finally:
+        os.close(fd)
+
+
+def _mount_and_copy_up(source: str | None, target: str, fstype: str | None, flags: int, data: str, root: str | None) -> None:
+    """``tmpcopyup``: a new tmpfs that starts with what it covers."""
+    with _spot(root, target, "dir") as spot:
+        covered = os.open(spot, os.O_PATH)
+        try:
+            _mount(source, spot, fstype, flags & ~MS_RDONLY, data, target)
+            with _spot(root, target) as new:
+                _copy_tree(f"/proc/self/fd/{covered}", new)
+                if flags & MS_RDONLY:
+                    _mount(None, new, None, flags | MS_REMOUNT, data, target)
+        finally:
+            os.close(covered)
+
+
 def _copy_tree(source: str, target: str) -> None:
-    """``cp -a source/. target``, for tmpcopyup."""
+    """``cp -a source/. target``."""
     import shutil
 
-    def copy(here: str, there: str) -> str:
-        shutil.copy2(here, there, follow_symlinks=False)
-        return there
-
-    shutil.copytree(source, target, symlinks=True, copy_function=copy, dirs_exist_ok=True)
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
     for directory, directories, files in os.walk(source):
         for name in (".", *directories, *files):
             here = os.path.join(directory, name)
