@@ -60,8 +60,8 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 
 # Numbers of the calls that glibc has no function for. Those from 424 on are the same on every architecture.
-_BY_MACHINE = {"x86_64": (155, 125, 126, 317, 321, 250), "aarch64": (41, 90, 91, 277, 280, 219)}
-_PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _BPF, _KEYCTL = _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["x86_64"])
+_BY_MACHINE = {"x86_64": (155, 125, 126, 317, 321, 250, 251, 314), "aarch64": (41, 90, 91, 277, 280, 219, 30, 274)}
+_PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _BPF, _KEYCTL, _IOPRIO_SET, _SCHED_SETATTR = _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["x86_64"])
 _OPEN_TREE, _MOVE_MOUNT, _CLONE3, _CLOSE_RANGE, _MOUNT_SETATTR = 428, 429, 435, 436, 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -194,6 +194,25 @@ def join_session_keyring() -> None:
     """``keyctl(KEYCTL_JOIN_SESSION_KEYRING)``: a new anonymous session keyring, so that keys are not shared."""
     if _syscall(_KEYCTL, 1, None) < 0:
         raise _fail("keyctl", "join session keyring")
+
+
+def personality(domain: int) -> None:
+    """``personality(2)``: the execution domain, such as 8 for a 32-bit machine in ``uname``."""
+    if _libc.personality(ctypes.c_ulong(domain)) < 0:
+        raise _fail("personality", str(domain))
+
+
+def ioprio_set(kind: int, level: int) -> None:
+    """``ioprio_set(2)`` for the calling thread: class 1 (real time), 2 (best effort) or 3 (idle), and level 0 to 7."""
+    if _syscall(_IOPRIO_SET, 1, 0, kind << 13 | level) < 0:
+        raise _fail("ioprio_set", f"class {kind}, level {level}")
+
+
+def sched_setattr(policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int) -> None:
+    """``sched_setattr(2)`` for the calling thread; the last three in nanoseconds, for SCHED_DEADLINE."""
+    attributes = struct.pack("IIQiI3Q", 48, policy, flags, nice, priority, runtime, deadline, period)
+    if _syscall(_SCHED_SETATTR, 0, attributes, 0) < 0:
+        raise _fail("sched_setattr", f"policy {policy}, priority {priority}")
 
 
 def open_tree(path: str, flags: int, directory: int = AT_FDCWD) -> int:

@@ -1,0 +1,95 @@
+"""Applies a plan: the one executor, for the command line, the daemon's monitors and the notebook's debugger alike.
+
+``conduct`` is the host side: it applies its own steps and gives the container side the word for the others.
+``perform`` is the container side: it waits for the word, applies its steps, reports. ``handshake`` draws the two.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from errno import EACCES, ENOENT
+from typing import TYPE_CHECKING
+
+from labkit.errors import KernelError, LabError
+from labkit.runtime.handshake import await_done, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from labkit.runtime.context import Context
+    from labkit.runtime.plan import Run
+
+
+def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None:
+    """Apply the plan up to a step that waits, or to its end. Whoever calls it must ``withdraw`` if it raises.
+
+    ``pace`` is called before each run of steps and may wait, or raise to give up: that is how a plan is stepped.
+    Only safe in a process with a single thread, since it forks (``syscalls.clone``).
+    """
+    for run in context.plan.runs(context.single):
+        if pace:
+            pace(run)
+        if run.side == "host":
+            for step in run.steps:
+                step.apply(context)
+        elif run.steps[0].waits:
+            return
+        else:
+            context.channel.send({"go": True})
+            await_done(context, is_last=run.steps[-1] is context.plan.steps[-1])
+
+
+def withdraw(context: Context) -> None:
+    """Nothing came of it: kill what was born, wait for its end, undo the plan."""
+    for pid in filter(None, (context.stage, context.pid)):
+        try:
+            os.kill(pid, signal.SIGKILL)  # our own child and not waited for yet: the number cannot have been reused
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+    context.plan.undo()
+
+
+def perform(context: Context, runs: Sequence[Run]) -> None:
+    """Container side: apply this side's runs in turn; the last one ends in execve, so this returns only by an error."""
+    for run in runs:
+        if run.side == "host":
+            continue
+        message, _ = context.channel.receive()
+        if not message:
+            raise LabError("the host side is gone")
+        for step in run.steps:
+            step.apply(context)
+        context.channel.send({"done": True})
+
+
+def become_container(context: Context) -> None:
+    """What the stage does after ``Fork``, and init after ``Clone``; never returns."""
+    status = 1
+    try:
+        perform(context, context.plan.runs(context.single))
+    except BaseException as error:
+        status = exit_code(error)
+        _report(context, error)
+    finally:
+        os._exit(status)
+
+
+def _report(context: Context, error: BaseException) -> None:
+    """Tell whoever listens: the starter if there is one, else the host side."""
+    message: dict[str, object] = {"failed": packed(error if isinstance(error, Exception) else LabError(repr(error)))}
+    try:
+        if context.starter:
+            import json
+
+            context.starter.sendall(json.dumps(message).encode())
+        else:
+            context.channel.send(message)
+    except OSError:
+        return  # nobody is left to be told
+
+
+def exit_code(error: BaseException) -> int:
+    """As a shell would: 127 for a command that is not there, 126 for one that may not be run."""
+    return {ENOENT: 127, EACCES: 126}.get(error.errno, 1) if isinstance(error, KernelError) else 1

@@ -1,0 +1,59 @@
+"""What the steps of one container share while they are applied: pids, descriptors, and the line to the other side."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from labkit.runtime.handshake import Channel
+    from labkit.runtime.plan import Plan
+
+
+@dataclass(eq=False)
+class Context:
+    """One side's view of a container in the making; after ``Fork`` each side has a copy of its own.
+
+    ``pid`` and ``pidfd`` are init's, as the host sees it; ``stage`` is the short-lived process that init is born from.
+    ``stdio`` are the three descriptors that become init's; ``terminal`` is the master of its pty, once there is one.
+    """
+
+    plan: Plan
+    single: bool = False
+    stdio: tuple[int, int, int] | None = None
+    preserve: int = 0
+    stage: int = 0
+    pid: int = 0
+    pidfd: int = -1
+    terminal: int = -1
+    mounts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    start_socket: socket.socket | None = None
+    starter: socket.socket | None = None
+    _channel: Channel | None = None
+
+    @property
+    def channel(self) -> Channel:
+        """The line to the other side; there is one from ``Fork`` on."""
+        if self._channel is None:
+            raise LabError(f"container {self.plan.id}: the plan has no Fork before its first container step")
+        return self._channel
+
+    @channel.setter
+    def channel(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def state(self, status: str) -> dict[str, object]:
+        """The state of the container as hooks get it on stdin (OCI runtime-spec 1.1, runtime.md#state)."""
+        return {
+            "ociVersion": "1.1.0",
+            "id": self.plan.id,
+            "status": status,
+            "pid": self.pid or os.getpid(),
+            "bundle": self.plan.container.bundle,
+            "annotations": dict(self.plan.container.annotations),
+        }

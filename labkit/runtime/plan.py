@@ -1,0 +1,154 @@
+"""A container as a list of small steps: data first, effects after.
+
+    >>> from labkit import runtime
+    >>> plan = runtime.plan("/tmp/bundle")      # pure: reads config.json, touches nothing
+    >>> print(plan)                             # a table: what, why, and the man page that says more
+    >>> print(plan.shell())                     # the same as a script that needs no labkit
+    >>> plan.step()                             # apply the first step, and stop before the second
+
+Every step is a frozen dataclass that knows four things: how to ``apply`` itself, how to ``undo`` what it left outside
+the container, the same in ``shell``, and ``why``. It belongs to one of two sides: the *host* side runs in the process
+that wants the container, the *container* side in the process that becomes it (``handshake.py`` draws the two).
+
+Taught in notebook 04-a-container-from-parts; the idea is bubblewrap's and Terraform's: plan, then apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from labkit.runtime.stepping import Progress, Session
+
+    from labkit.runtime.context import Context
+    from labkit.runtime.state import State
+
+Side = Literal["host", "container"]
+
+
+class Step:
+    """One system call or a few that belong together. Subclasses are frozen dataclasses; ``steps/`` holds them all."""
+
+    side: ClassVar[Side] = "container"
+    man: ClassVar[str] = ""
+    waits: ClassVar[bool] = False
+    """Whether ``apply`` blocks until somebody outside acts; such a step begins a run of its own."""
+    why: str
+
+    def apply(self, context: Context) -> None:
+        """Do it. Raises ``LabError``."""
+        raise NotImplementedError
+
+    def undo(self) -> None:
+        """Take back what outlives the container's processes. What is gone already is fine."""
+
+    def shell(self) -> str:
+        """The same for ``sh`` with util-linux, iproute2 and coreutils; a comment where no such program can."""
+        raise NotImplementedError
+
+    def shell_undo(self) -> str:
+        """What ``undo`` does, for ``sh``; empty if nothing is left behind."""
+        return ""
+
+    @property
+    def undoable(self) -> bool:
+        """Whether ``undo`` does anything: those steps are journaled before the first one is applied."""
+        return type(self).undo is not Step.undo
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive steps of one side, which that side applies without asking the other."""
+
+    side: Side
+    steps: tuple[Step, ...]
+
+
+@dataclass(eq=False)
+class Plan:
+    """The steps of one container (or of one more process in it), in order; ``step()`` remembers how far it has come."""
+
+    container: State
+    root: str
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+    _session: Session | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_session": None}
+
+    @property
+    def id(self) -> str:
+        """The container's name."""
+        return self.container.id
+
+    @property
+    def directory(self) -> str:
+        """Where the container's state is kept, readable with ``cat``."""
+        return f"{self.root}/{self.id}"
+
+    def runs(self, single: bool = False) -> list[Run]:
+        """The steps cut where the side changes and before a step that waits; or, with ``single``, after every step."""
+        if single:
+            return [Run(step.side, (step,)) for step in self.steps]
+        turns = accumulate(step.waits for step in self.steps)
+        groups = groupby(zip(self.steps, turns, strict=True), lambda pair: (pair[0].side, pair[1]))
+        return [Run(side, tuple(step for step, _ in pairs)) for (side, _), pairs in groups]
+
+    def journal(self) -> tuple[Step, ...]:
+        """The steps that must be undone some day, last first."""
+        return tuple(step for step in reversed(self.steps) if step.undoable)
+
+    def undo(self) -> None:
+        """Take back all that the plan leaves on the host; harmless when some or all of it was never done."""
+        for step in self.journal():
+            step.undo()
+
+    def table(self) -> list[tuple[str, str, str, str, str]]:
+        """Rows of (number, side, step, why, man page)."""
+        return [(str(n), step.side, str(step), step.why, step.man) for n, step in enumerate(self.steps, 1)]
+
+    def __str__(self) -> str:
+        rows = [("", "side", "step", "why", "read"), *self.table()]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows)
+
+    def shell(self) -> str:
+        """The whole plan as a script for ``sh``, with util-linux, iproute2 and coreutils alone."""
+        from labkit.runtime.script import script
+
+        return script(self)
+
+    def step(self) -> Progress:
+        """Apply the next step and return it with the kernel's state before and after; ``stepping`` tells more."""
+        if self._session is None:
+            from labkit.runtime.stepping import Session
+
+            self._session = Session(self)
+        return self._session.step()
+
+    def finish(self) -> int:
+        """Apply the rest at full speed, wait for the program's end and return its exit code."""
+        if self._session is None:
+            self.step()
+        assert self._session is not None
+        return self._session.finish()
+
+    def abandon(self) -> None:
+        """Give up half-way: kill what was born and undo what was done. The plan is as new."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None

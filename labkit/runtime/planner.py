@@ -1,0 +1,272 @@
+"""From a bundle's ``config.json`` to the plan of the container: pure, but for looking at the machine's cgroup mounts.
+
+    bundle ── spec.load ──▶ Spec ── create_plan ──▶ Plan: MakeCgroup … Fork … Clone … Mount … PivotRoot … AwaitStart, Exec
+                             Process ── exec_plan ──▶ Plan: Fork, JoinCgroup, JoinNamespaces, Clone … Exec
+
+The order of the steps is the lesson; the comments below say why each stands where it does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from labkit.errors import InvalidInput
+from labkit.linux import capabilities, cgroups, namespaces
+from labkit.runtime.plan import Plan, Step
+from labkit.runtime.spec import Hooks
+from labkit.runtime.state import State
+from labkit.runtime.steps import birth, filesystem, groups, machine, process
+from labkit.runtime.steps.filesystem import MountRoot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from labkit.runtime import spec as oci
+
+
+def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequence[MountRoot] = ()) -> Plan:
+    """The plan of a container. ``rootfs``: mounts that make its root directory, such as an overlay of an image's layers."""
+    planner = _Planner(spec, id, os.path.abspath(bundle), rootfs)
+    later = Hooks(poststart=spec.hooks.poststart, poststop=spec.hooks.poststop)
+    container = State(id, planner.bundle, planner.rootfs, planner.cgroup_path, annotations=spec.annotations, hooks=later)
+    return Plan(container, root, tuple(planner.steps()), tuple(planner.warnings))
+
+
+def exec_plan(spec: oci.Spec, program: oci.Process, container: State, root: str) -> Plan:
+    """The plan of one more process in a running container: it enters what that container's init was born into."""
+    planner = _Planner(spec, container.id, container.bundle, ())
+    steps: list[Step] = [birth.Fork(), groups.JoinCgroup(cgroups.directories(container.cgroup, cgroups.detect()))]
+    differing = [kind for kind, shared in namespaces.compare(container.pid).items() if not shared]
+    steps.append(birth.JoinNamespaces(tuple((kind, f"/proc/{container.pid}/ns/{kind}") for kind in differing)))
+    steps.append(birth.Clone(()))
+    if "user" in differing:
+        steps.append(birth.BecomeRoot())
+    steps += planner.identity(program, in_new_container=False)
+    steps += planner.last(program)
+    return Plan(container, root, tuple(steps), tuple(planner.warnings))
+
+
+def cgroup_path(spec: oci.Spec, id: str) -> str:
+    """The group of a container: what the bundle says, or labkit's own."""
+    path = spec.linux.cgroupsPath
+    if ":" in path:
+        raise InvalidInput(
+            f"linux.cgroupsPath: {path} is systemd's notation (slice:prefix:name); labkit makes the groups itself: name a directory"
+        )
+    return path.strip("/") if path.startswith("/") else f"labkit/{path or id}"
+
+
+class _Planner:
+    def __init__(self, spec: oci.Spec, id: str, bundle: str, rootfs: Sequence[MountRoot]) -> None:
+        self.spec, self.id, self.bundle, self.mounted = spec, id, bundle, rootfs
+        self.rootfs = os.path.normpath(os.path.join(bundle, spec.root.path))
+        self.cgroup_path = cgroup_path(spec, id)
+        self.warnings: list[str] = []
+        self.new = [namespaces.kind(each.type).name for each in spec.linux.namespaces if not each.path]
+        self.joined = [(namespaces.kind(each.type).name, each.path) for each in spec.linux.namespaces if each.path]
+
+    def steps(self) -> Iterator[Step]:
+        spec, linux = self.spec, self.spec.linux
+        yield from self.cgroup()
+        for mount in spec.mounts:
+            if mount.uidMappings:
+                recursive = "rbind" in mount.options
+                yield filesystem.CloneMount(self.source(mount), mount.destination, recursive, mount.uidMappings, mount.gidMappings)
+        yield birth.Fork()
+        yield groups.JoinCgroup(self.directories)
+        if self.joined:
+            yield birth.JoinNamespaces(tuple(self.joined))
+        if "time" in self.new:
+            offsets = ((clock, offset.secs, offset.nanosecs) for clock, offset in linux.timeOffsets.items())
+            yield birth.UnshareTime(tuple(offsets))
+        yield birth.Clone(tuple(kind for kind in self.new if kind != "time"))
+        if "user" in self.new:
+            yield birth.SetIdMaps(linux.uidMappings, linux.gidMappings)
+            yield birth.BecomeRoot()
+        if "net" in self.new:
+            yield machine.BringUpLoopback()
+        if "uts" in self.new + [kind for kind, _ in self.joined]:
+            if spec.hostname:
+                yield machine.SetHostname(spec.hostname)
+            if spec.domainname:
+                yield machine.SetDomainname(spec.domainname)
+        yield from self.filesystem()
+        if linux.sysctl:
+            yield machine.SetSysctls(tuple(linux.sysctl.items()))
+        # After the sysctls, which lie below a path that is now made read-only.
+        if linux.readonlyPaths:
+            yield filesystem.ReadonlyPaths(linux.readonlyPaths)
+        if linux.maskedPaths:
+            yield filesystem.MaskPaths(linux.maskedPaths)
+        yield from self.identity(spec.process)
+        yield process.AwaitStart()
+        yield from self.hooks("startContainer", "container", "created")
+        yield from self.last(spec.process)
+
+    def cgroup(self) -> Iterator[Step]:
+        from labkit.runtime.limits import limits
+
+        layout = cgroups.detect()
+        path = self.cgroup_path
+        self.directories = cgroups.directories(path, layout)
+        yield groups.MakeCgroup(path, self.directories)
+        for setting in cgroups.settings(path, limits(self.spec.linux.resources), layout):
+            yield groups.SetCgroupFile(setting)
+        if self.spec.linux.resources.devices:
+            yield groups.AllowDevices.planned(path, self.spec.linux.resources.devices, self.spec.linux.devices, layout)
+
+    def filesystem(self) -> Iterator[Step]:
+        spec, rootfs = self.spec, self.rootfs
+        if "mnt" not in self.new and "mnt" not in dict(self.joined):
+            raise InvalidInput("linux.namespaces: must contain mount, or the container's mounts would be the host's")
+        # First of all, or the mounts that follow appear on the host wherever / is shared.
+        yield filesystem.SetPropagation("/", "rslave")
+        yield from self.mounted
+        if not self.mounted:
+            yield filesystem.BindRoot(rootfs)
+        binds_dev = False
+        later: list[Step] = []
+        for mount in spec.mounts:
+            destination = os.path.join("/", mount.destination)
+            if mount.type == "cgroup" or mount.type == "cgroup2":
+                yield from self.cgroup_mounts(destination, mount.options, later)
+                continue
+            if mount.uidMappings:
+                yield filesystem.AttachMount(rootfs, destination, mount.options)
+                continue
+            options = mount.options
+            if destination == "/dev" and "ro" in options and mount.type == "tmpfs":
+                options = tuple(word for word in options if word != "ro")
+                later.append(filesystem.RemountReadonly(destination))
+            step = filesystem.Mount(rootfs, destination, mount.type, self.source(mount), options)
+            binds_dev = binds_dev or (step.is_bind and destination.rstrip("/") == "/dev")
+            yield step
+        yield from self.hooks("prestart", "host", "creating")
+        yield from self.hooks("createRuntime", "host", "creating")
+        yield from self.hooks("createContainer", "container", "creating")
+        if not binds_dev:
+            yield filesystem.MakeDevices(rootfs, self.devices())
+        yield filesystem.PivotRoot(rootfs)
+        # A terminal comes from the container's own /dev/pts, and /dev/console is bound before / may be read-only.
+        yield process.NewSession()
+        if spec.process.terminal:
+            yield self.terminal(spec.process, console=True)
+        yield from later
+        if spec.linux.rootfsPropagation:
+            yield filesystem.SetPropagation("/", spec.linux.rootfsPropagation)
+        if spec.root.readonly:
+            yield filesystem.RemountReadonly("/")
+
+    def cgroup_mounts(self, destination: str, options: tuple[str, ...], later: list[Step]) -> Iterator[Step]:
+        """In version 2 one mount; in version 1 a tmpfs with a mount for each controller, as under the host's /sys/fs/cgroup."""
+        layout = cgroups.detect()
+        own = "cgroup" in self.new
+        if layout.mode == "v2":
+            source = "cgroup" if own else self.directories[0]
+            yield filesystem.Mount(self.rootfs, destination, "cgroup2", source, options if own else ("bind", *options))
+            return
+        writable = tuple(word for word in options if word != "ro")
+        yield filesystem.Mount(self.rootfs, destination, "tmpfs", "tmpfs", (*writable, "mode=755"))
+        for controller in layout.controllers.values():
+            if controller.version == 2:
+                continue
+            v1_name = "blkio" if controller.name == "io" else controller.name
+            together = [each.name for each in layout.controllers.values() if each.mountpoint == controller.mountpoint]
+            words = ["blkio" if name == "io" else name for name in together]
+            source = "cgroup" if own else f"{controller.mountpoint}/{self.cgroup_path}"
+            how = (*options, *words) if own else ("bind", *options)
+            yield filesystem.Mount(self.rootfs, f"{destination}/{v1_name}", "cgroup", source, how)
+        if "ro" in options:
+            later.append(filesystem.RemountReadonly(destination))
+
+    def identity(self, program: oci.Process, in_new_container: bool = True) -> Iterator[Step]:
+        """From root of the container to the user that was asked for."""
+        if not in_new_container:
+            yield process.NewSession()
+            if program.terminal:
+                yield self.terminal(program, console=False)
+        if program.rlimits:
+            yield process.SetRlimits(tuple((limit.type, limit.soft, limit.hard) for limit in program.rlimits))
+        if program.oomScoreAdj is not None:
+            yield process.SetOomScore(program.oomScoreAdj)
+        yield from self.scheduling(program)
+        if not self.filter_last(program):
+            yield from self.seccomp()
+        sets = self.capabilities(program)
+        user = program.user
+        yield process.ChangeDirectory(program.cwd)
+        yield process.DropBounding(sets.bounding)
+        yield process.SetUser(user.uid, user.gid, user.additionalGids, user.umask, keep=bool(user.uid and sets.permitted))
+        yield process.SetCapabilities(sets)
+        if program.noNewPrivileges:
+            yield process.NoNewPrivileges()
+        yield process.CheckCommand(program.args[0], _search_path(program.env))
+
+    def last(self, program: oci.Process) -> Iterator[Step]:
+        """What happens between the start and the program."""
+        if self.filter_last(program):
+            yield from self.seccomp()
+        yield process.Exec(program.args, program.env)
+
+    def capabilities(self, program: oci.Process) -> capabilities.Capabilities:
+        """The five sets, without what no process can have: the kernel would refuse all of them for one."""
+        wanted = program.capabilities
+        if wanted is None:
+            return capabilities.Capabilities()
+        known = frozenset(capabilities.NAMES)
+        asked = [frozenset(names) for names in (wanted.bounding, wanted.effective, wanted.permitted, wanted.inheritable, wanted.ambient)]
+        unknown = sorted(frozenset[str]().union(*asked) - known)
+        if unknown:
+            self.warnings.append(f"process.capabilities: {', '.join(unknown)} unknown, ignored")
+        bounding, effective, permitted, inheritable, ambient = (names & known for names in asked)
+        return capabilities.Capabilities(bounding, effective & permitted, permitted, inheritable, ambient & permitted & inheritable)
+
+    def filter_last(self, program: oci.Process) -> bool:
+        """With no_new_privs a filter may come last and forbid all that was needed before. Without, loading one takes
+        CAP_SYS_ADMIN, so it comes while that is there; and a filter with a listener comes while the host side listens."""
+        profile = self.spec.linux.seccomp
+        return program.noNewPrivileges and not (profile and profile.listenerPath)
+
+    def seccomp(self) -> Iterator[Step]:
+        profile = self.spec.linux.seccomp
+        if profile:
+            from labkit.linux import seccomp
+
+            yield process.LoadSeccomp(seccomp.compile(profile), profile.flags, profile.listenerPath, profile.listenerMetadata)
+
+    def scheduling(self, program: oci.Process) -> Iterator[Step]:
+        domain = self.spec.linux.personality
+        if program.scheduler or program.ioPriority or domain:
+            from labkit.runtime.limits import io_priority, scheduling_attributes
+
+            yield process.SetScheduling(
+                scheduling_attributes(program.scheduler) if program.scheduler else None,
+                io_priority(program.ioPriority) if program.ioPriority else None,
+                {"LINUX": 0, "LINUX32": 8}[domain.domain] if domain else None,
+            )
+
+    def terminal(self, program: oci.Process, console: bool) -> Step:
+        size = program.consoleSize
+        return process.OpenTerminal((size.height, size.width) if size else None, console)
+
+    def devices(self) -> tuple[oci.Device, ...]:
+        from labkit.linux import devices
+
+        wanted = {device.path: device for device in (*devices.DEFAULT, *self.spec.linux.devices)}
+        return tuple(wanted.values())
+
+    def source(self, mount: oci.Mount) -> str:
+        is_bind = mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+        return os.path.join(self.bundle, mount.source) if is_bind else mount.source
+
+    def hooks(self, moment: str, side: str, status: str) -> Iterator[Step]:
+        found = getattr(self.spec.hooks, moment)
+        if found:
+            from labkit.runtime.steps.hooks import RunHooks
+
+            yield RunHooks(moment, "host" if side == "host" else "container", status, found)
+
+
+def _search_path(env: Sequence[str]) -> str:
+    return next((entry[5:] for entry in reversed(env) if entry.startswith("PATH=")), "")

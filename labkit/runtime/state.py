@@ -1,0 +1,156 @@
+"""What labkit remembers of a container: a directory of files that ``cat`` can read.
+
+    /run/labkit/runtime/ID/
+        state.json     who it is: pid and start time of init, bundle, cgroup   (written by rename)
+        journal.json   what must be undone when it is gone                     (written before anything is done)
+        start.sock     init listens here until it is started; its being there tells "created" from "running"
+        monitor.sock   the monitor's door, if it has one
+        exit.json      how it ended, by its monitor
+
+A container's status is not stored but seen, as OCI runtime-spec 1.1 defines it (runtime.md#state):
+
+    creating ──▶ created ──▶ running ──▶ stopped        paused: running, and its control group is frozen
+    no pid yet   start.sock  no start.sock  no live init
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from labkit.errors import Conflict, InvalidInput, KernelError, NotFound
+from labkit.linux import processes
+from labkit.runtime import codec
+from labkit.runtime.spec import Hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from labkit.runtime.plan import Plan, Step
+
+ROOT = "/run/labkit/runtime"
+LESSONS = "/run/labkit/lessons"
+
+
+@dataclass(frozen=True)
+class State:
+    """A container on this machine. ``startTime`` makes ``pid`` safe: the kernel gives numbers out again."""
+
+    id: str
+    bundle: str
+    rootfs: str
+    cgroup: str
+    created: str = ""
+    pid: int = 0
+    startTime: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    hooks: Hooks = Hooks()  # noqa: RUF009 (frozen, so it may be shared)
+
+
+def check_id(id: str) -> str:
+    """The id, if it can name a directory and a cgroup. Raises ``InvalidInput``."""
+    if not id or not all(c.isascii() and (c.isalnum() or c in "_+-.") for c in id) or id in (".", "..") or len(id) > 200:
+        raise InvalidInput(f"container id: {id!r} must be made of letters, digits and _ + - . (at most 200)")
+    return id
+
+
+def directory(root: str, id: str) -> str:
+    """Where the container's files are."""
+    return f"{root}/{check_id(id)}"
+
+
+def reserve(plan: Plan, state: State) -> None:
+    """Take the id, and write down what will have to be undone: before anything is done. ``Conflict`` if it is taken."""
+    os.makedirs(plan.root, mode=0o711, exist_ok=True)
+    try:
+        os.mkdir(plan.directory, 0o711)
+    except FileExistsError:
+        raise Conflict(f"container {plan.id}: there is one of that id (`labkit runtime delete {plan.id}` removes it)") from None
+    except OSError as error:
+        raise KernelError.of(error, "mkdir", plan.directory) from None
+    entries = [{"step": type(step).__name__, **_fields(step)} for step in plan.journal()]
+    _write(f"{plan.directory}/journal.json", entries)
+    record(plan.root, state)
+
+
+def _fields(step: Step) -> dict[str, object]:
+    encoded = codec.encode(step)
+    assert isinstance(encoded, dict)
+    return encoded
+
+
+def record(root: str, state: State) -> None:
+    """Write ``state.json``."""
+    _write(f"{directory(root, state.id)}/state.json", codec.encode(state))
+
+
+def load(root: str, id: str) -> State:
+    """What is known of a container; ``NotFound`` if there is none of that id."""
+    try:
+        with open(f"{directory(root, id)}/state.json") as file:
+            return codec.decode(State, json.load(file))
+    except FileNotFoundError:
+        raise NotFound(f"container {id}: does not exist") from None
+
+
+def ids(root: str) -> list[str]:
+    """The ids of all containers under a root, in order."""
+    try:
+        return sorted(name for name in os.listdir(root) if os.path.exists(f"{root}/{name}/state.json"))
+    except FileNotFoundError:
+        return []
+
+
+def status(root: str, state: State) -> str:
+    """creating, created, running, paused or stopped, from what the kernel says now."""
+    if not state.pid:
+        return "creating"
+    if not processes.alive(state.pid, state.startTime):
+        return "stopped"
+    if os.path.exists(f"{directory(root, state.id)}/start.sock"):
+        return "created"
+    from labkit.linux import cgroups
+
+    return "paused" if cgroups.Cgroup(state.cgroup).frozen else "running"
+
+
+def with_pid(state: State, pid: int) -> State:
+    """The state of a container whose init is born."""
+    found = processes.stat(pid)
+    return replace(state, pid=pid, startTime=found.start_time if found else 0)
+
+
+def undo(root: str, id: str) -> None:
+    """Undo what the journal of a container lists, and forget it. Works for one whose creation died half-way, too."""
+    from labkit.runtime import steps
+
+    where = directory(root, id)
+    try:
+        with open(f"{where}/journal.json") as file:
+            entries = json.load(file)
+    except FileNotFoundError:
+        entries = []
+    for entry in entries:
+        kind = steps.UNDOABLE[entry.pop("step")]
+        codec.decode(kind, entry).undo()
+    forget(root, id)
+
+
+def forget(root: str, id: str) -> None:
+    """Remove the container's directory; what is gone is fine."""
+    where = directory(root, id)
+    try:
+        for name in os.listdir(where):
+            os.unlink(f"{where}/{name}")
+        os.rmdir(where)
+    except FileNotFoundError:
+        pass
+
+
+def _write(path: str, data: object) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w") as file:
+        json.dump(data, file, indent=2)
+    os.rename(temporary, path)

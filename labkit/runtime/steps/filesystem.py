@@ -1,0 +1,348 @@
+"""Steps that build what the container sees as ``/``: ``man 2 mount``, ``man 2 pivot_root``, ``man 7 mount_namespaces``.
+
+    host's /                                     container's /
+      └─ …/rootfs          ── PivotRoot ──▶        ├─ proc  sys  dev      mounts of its own
+           ├─ proc (Mount)                         ├─ proc/kcore          masked: /dev/null over it
+           ├─ dev  (Mount, MakeDevices)            └─ proc/sys            read-only
+           └─ …                                  and the host's mounts are gone from the table
+
+All of it happens in the container's own mount namespace: when its last process ends, the kernel takes it away.
+In the shell form, ``$ROOT`` is the directory that becomes ``/``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, ClassVar
+
+from labkit.linux import devices, idmaps, mountoptions, mounts, paths, syscalls
+from labkit.runtime.plan import Side, Step
+
+if TYPE_CHECKING:
+    from labkit.linux.devices import Device
+    from labkit.linux.idmaps import IdMap
+    from labkit.runtime.context import Context
+
+
+@dataclass(frozen=True)
+class SetPropagation(Step):
+    """How mounts spread between this namespace and the one that it was copied from."""
+
+    man: ClassVar[str] = "mount_namespaces(7)"
+    target: str
+    propagation: str
+
+    def __str__(self) -> str:
+        return f"make {self.target} {self.propagation}"
+
+    @property
+    def why(self) -> str:
+        if "shared" in self.propagation:
+            return "as asked for, mounts made here may appear elsewhere too"
+        return "no mount made here may appear on the host; systemd shares / with every new mount namespace"
+
+    def apply(self, context: Context) -> None:
+        mounts.set_propagation(self.target, self.propagation)
+
+    def shell(self) -> str:
+        return f"mount --make-{self.propagation} {quote(self.target)}"
+
+
+@dataclass(frozen=True)
+class BindRoot(Step):
+    """The root directory becomes a mount point, as pivot_root wants it, and one that belongs to nobody else."""
+
+    man: ClassVar[str] = "pivot_root(2)"
+    rootfs: str
+
+    def __str__(self) -> str:
+        return f"bind {self.rootfs} on itself"
+
+    @property
+    def why(self) -> str:
+        return "pivot_root takes a mount point, and a bind mount makes one of any directory"
+
+    def apply(self, context: Context) -> None:
+        mounts.bind(self.rootfs, self.rootfs)
+        mounts.set_propagation(self.rootfs, "rprivate")
+
+    def shell(self) -> str:
+        return "mount --rbind $ROOT $ROOT\nmount --make-rprivate $ROOT"
+
+
+@dataclass(frozen=True)
+class MountRoot(Step):
+    """A file system, usually the union of an image's layers, mounted where the container's root shall be."""
+
+    man: ClassVar[str] = "mount(8)"
+    fstype: str
+    source: str
+    rootfs: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"mount {self.fstype} on {self.rootfs}"
+
+    @property
+    def why(self) -> str:
+        return "the layers of the image below, shared and read-only; what the container changes goes to the upper directory"
+
+    def apply(self, context: Context) -> None:
+        mounts.mount(self.source, self.rootfs, self.fstype, self.options)
+        mounts.set_propagation(self.rootfs, "private")
+
+    def shell(self) -> str:
+        return f"mount -t {self.fstype} -o {quote(','.join(self.options))} {quote(self.source)} $ROOT\nmount --make-private $ROOT"
+
+
+@dataclass(frozen=True)
+class Mount(Step):
+    """One entry of ``mounts`` in ``config.json``; no symbolic link in the image can lead it out of the root."""
+
+    man: ClassVar[str] = "mount(2)"
+    rootfs: str
+    destination: str
+    fstype: str
+    source: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        what = f"bind {self.source}" if self.is_bind else f"mount {self.fstype}"
+        words = [word for word in self.options if word not in ("bind", "rbind")]
+        return f"{what} on {self.destination}" + (f" ({','.join(words)})" if words else "")
+
+    @property
+    def is_bind(self) -> bool:
+        """Whether a directory or file of the host appears here, not a file system of the container's own."""
+        return self.fstype == "bind" or "bind" in self.options or "rbind" in self.options
+
+    @property
+    def why(self) -> str:
+        if self.is_bind:
+            return "a piece of the host's tree, seen by the container as its own"
+        return _WHY.get(self.fstype, f"the container's own {self.fstype}")
+
+    def apply(self, context: Context) -> None:
+        mounts.mount(self.source, self.destination, None if self.is_bind else self.fstype, self.options, self.rootfs)
+
+    def shell(self) -> str:
+        target = f'"$ROOT"{quote(self.destination)}'
+        spreading = [word for word in self.options if mountoptions.parse_options([word]).propagation]
+        words = ",".join(word for word in self.options if word != "tmpcopyup" and word not in spreading)
+        how = f"-o {quote(words)} " if words else ""
+        if self.is_bind and not os.path.isdir(self.source):
+            make = f'mkdir -p "$ROOT"{quote(os.path.dirname(self.destination))} && touch {target}'
+        else:
+            make = f"mkdir -p {target}"
+        kind = "" if self.is_bind else f"-t {self.fstype} "
+        lines = [make, f"mount {kind}{how}{quote(self.source or self.fstype)} {target}"]
+        lines += [f"mount --make-{word} {target}" for word in spreading]
+        return "\n".join(lines)
+
+
+_WHY = {
+    "proc": "ps and friends read /proc: mounted anew, it shows the processes of this PID namespace alone",
+    "sysfs": "hardware and network as this network namespace sees them; read-only, for it is the host's hardware",
+    "tmpfs": "an empty file system in memory, gone with the container",
+    "devpts": "pseudo-terminals of the container's own, numbered from 0",
+    "mqueue": "POSIX message queues of this IPC namespace",
+    "cgroup": "the container's own control group, and nothing above it",
+    "cgroup2": "the container's own control group, and nothing above it",
+}
+
+
+@dataclass(frozen=True)
+class CloneMount(Step):
+    """A detached copy of a mount of the host's, with the owners of its files mapped; ``AttachMount`` puts it in place."""
+
+    side: ClassVar[Side] = "host"
+    man: ClassVar[str] = "mount_setattr(2)"
+    source: str
+    destination: str
+    recursive: bool
+    uids: tuple[IdMap, ...]
+    gids: tuple[IdMap, ...]
+
+    def __str__(self) -> str:
+        return f"copy the mount {self.source} with mapped ids"
+
+    @property
+    def why(self) -> str:
+        return "files that belong to one user on the disk appear as another's in the container, and back"
+
+    def apply(self, context: Context) -> None:
+        recursive = syscalls.AT_RECURSIVE if self.recursive else 0
+        fd = syscalls.open_tree(self.source, syscalls.OPEN_TREE_CLONE | recursive)
+        with idmaps.namespace(self.uids, self.gids) as userns:
+            syscalls.mount_setattr(fd, syscalls.MOUNT_ATTR_IDMAP, recursive=self.recursive, userns=userns)
+        context.mounts[self.destination] = fd
+
+    def shell(self) -> str:
+        return f"# mount(8) of util-linux 2.39 can: mount --bind -o X-mount.idmap=… {quote(self.source)} $ROOT{quote(self.destination)}"
+
+
+@dataclass(frozen=True)
+class AttachMount(Step):
+    """Put the mount that ``CloneMount`` copied where the container shall see it."""
+
+    man: ClassVar[str] = "move_mount(2)"
+    rootfs: str
+    destination: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"attach the copied mount at {self.destination}"
+
+    @property
+    def why(self) -> str:
+        return "a mount made by the host, handed over as an open descriptor"
+
+    def apply(self, context: Context) -> None:
+        fd = context.mounts.pop(self.destination)
+        with paths.inside(self.rootfs, self.destination, "dir") as spot:
+            syscalls.move_mount(fd, spot)
+        os.close(fd)
+        changes = ("remount", "bind", *(word for word in self.options if word not in ("bind", "rbind")))
+        if len(changes) > 2:
+            mounts.mount(None, self.destination, None, changes, self.rootfs)
+
+    def shell(self) -> str:
+        return "# see the copied mount above"
+
+
+@dataclass(frozen=True)
+class MakeDevices(Step):
+    """Device nodes in the container's /dev, and the links that programs expect beside them."""
+
+    man: ClassVar[str] = "mknod(2)"
+    rootfs: str
+    nodes: tuple[Device, ...]
+
+    def __str__(self) -> str:
+        return "make " + " ".join(os.path.basename(node.path) for node in self.nodes) + " in /dev"
+
+    @property
+    def why(self) -> str:
+        return "no program runs long without /dev/null; the disks of the host are not among them"
+
+    def apply(self, context: Context) -> None:
+        for node in self.nodes:
+            devices.make(self.rootfs, node)
+        for link, target in LINKS:
+            with paths.inside(self.rootfs, os.path.dirname(link), "dir") as directory:
+                try:
+                    os.symlink(target, f"{directory}/{os.path.basename(link)}")
+                except FileExistsError:
+                    continue  # the image brings its own
+
+    def shell(self) -> str:
+        lines = [
+            f'mknod -m {node.fileMode or 0o666:o} "$ROOT"{quote(node.path)} {node.type} {node.major} {node.minor}' for node in self.nodes
+        ]
+        return "\n".join(lines + [f'ln -sfn {target} "$ROOT"{link}' for link, target in LINKS])
+
+
+LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+)
+
+
+@dataclass(frozen=True)
+class PivotRoot(Step):
+    """The rootfs becomes ``/``, and the host's tree leaves this mount namespace."""
+
+    man: ClassVar[str] = "pivot_root(2)"
+    rootfs: str
+
+    def __str__(self) -> str:
+        return f"pivot_root to {self.rootfs}"
+
+    @property
+    def why(self) -> str:
+        return "chroot only moves where / points; this takes the host's mounts out of the table, so nothing leads back"
+
+    def apply(self, context: Context) -> None:
+        mounts.pivot_root(self.rootfs)
+
+    def shell(self) -> str:
+        # A shell that has pivoted finds none of its own tools any more; this is how an initramfs goes (switch_root(8)).
+        return "cd $ROOT\nmount --move . /"
+
+
+@dataclass(frozen=True)
+class MaskPaths(Step):
+    """Kernel files that tell or do too much: hidden."""
+
+    man: ClassVar[str] = "proc(5)"
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "hide " + ", ".join(self.paths)
+
+    @property
+    def why(self) -> str:
+        return "these are the whole machine's, in no namespace: /dev/null over files, an empty tmpfs over directories"
+
+    def apply(self, context: Context) -> None:
+        for path in self.paths:
+            mounts.mask(path)
+
+    def shell(self) -> str:
+        body = (
+            '    if [ -d "$ROOT$path" ]; then mount -t tmpfs -o ro tmpfs "$ROOT$path"\n'
+            '    elif [ -e "$ROOT$path" ]; then mount --bind /dev/null "$ROOT$path"; fi'
+        )
+        return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
+
+
+@dataclass(frozen=True)
+class ReadonlyPaths(Step):
+    """Kernel files that may be read and not written."""
+
+    man: ClassVar[str] = "proc(5)"
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "make " + ", ".join(self.paths) + " read-only"
+
+    @property
+    def why(self) -> str:
+        return "writing here would change the whole machine, not the container"
+
+    def apply(self, context: Context) -> None:
+        for path in self.paths:
+            if os.path.exists(path):
+                mounts.bind(path, path)
+                mounts.remount_readonly(path)
+
+    def shell(self) -> str:
+        body = '    [ -e "$ROOT$path" ] || continue\n    mount --rbind "$ROOT$path" "$ROOT$path"\n    mount -o remount,bind,ro "$ROOT$path"'
+        return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
+
+
+@dataclass(frozen=True)
+class RemountReadonly(Step):
+    """A mount that was written to while it was set up, and may not be from now on."""
+
+    man: ClassVar[str] = "mount(2)"
+    target: str
+
+    def __str__(self) -> str:
+        return f"remount {self.target} read-only"
+
+    @property
+    def why(self) -> str:
+        return "what is mounted and made on it is in place: now nothing there may change"
+
+    def apply(self, context: Context) -> None:
+        mounts.remount_readonly(self.target)
+
+    def shell(self) -> str:
+        target = "$ROOT" if self.target == "/" else f'"$ROOT"{quote(self.target)}'
+        return f"mount -o remount,bind,ro {target}"
