@@ -14,8 +14,8 @@ A process has five sets of them (``man 7 capabilities``). What a container gets 
     5  execve                   as user 0:   permitted = effective = bounding ∪ inheritable
                                 as another:  permitted = effective = ambient (for a file without capabilities)
 
-A name that no kernel has ever had is ``InvalidInput``. A capability that this kernel or this process does not have cannot be
-passed on; ``apply`` goes on without it and returns its name, since the OCI runtime-spec wants a warning and no failure.
+A name that no kernel has ever had is ``InvalidInput``. One that this kernel or this process does not have cannot be given;
+``apply`` goes on without it and returns its name, since the OCI runtime-spec wants a warning then and no failure.
 
 Notebook 04-a-container-from-parts takes them away and looks at what stops working.
 """
@@ -60,9 +60,9 @@ _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Capabilities:
-    """The five sets of a process, under their names in the OCI runtime-spec. Sets that no process can have are refused."""
+    """The five sets of a process, under their names in the OCI runtime-spec; printed, they are in order."""
 
     bounding: frozenset[str] = _NOTHING
     """The most that an execve can give."""
@@ -76,12 +76,13 @@ class Capabilities:
     """What an execve of an ordinary file keeps, even for a user who is not root."""
 
     def __post_init__(self) -> None:
-        for names in (self.bounding, self.effective, self.permitted, self.inheritable, self.ambient):
+        for names in vars(self).values():
             mask(names)
         for name in sorted(self.effective - self.permitted):
             raise InvalidInput(f"effective: {name} must be permitted too")
-        for name in sorted(self.ambient - (self.permitted & self.inheritable)):
-            raise InvalidInput(f"ambient: {name} must be permitted and inheritable too")
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:12}{' '.join(sorted(names)) or '(none)'}" for name, names in vars(self).items())
 
 
 def mask(names: Iterable[str]) -> int:
@@ -133,8 +134,9 @@ def drop_bounding(keep: Iterable[str]) -> None:
 def apply(caps: Capabilities) -> frozenset[str]:
     """Give the calling thread these sets, except the bounding one; the names of those that it could not have.
 
-    The kernel lets a thread shrink its permitted set and never grow it, and the inheritable set may take from the
-    permitted one. Only what lies within them is asked for, so that one capability too many does not cost all the others.
+    The kernel lets the permitted set shrink and never grow, and the inheritable set take from it. Only what can be had is
+    asked for, so that one capability too many does not cost all others. An ambient one that is not also permitted and
+    inheritable is left out in silence, as runc does: ``runc spec`` itself writes some.
     """
     _, old_permitted, old_inheritable = syscalls.capget()
     bounding = sum(1 << number for number in range(len(NAMES)) if _bounded(number))

@@ -31,7 +31,7 @@ from labkit.errors import InvalidInput, KernelError, NotFound
 _GONE = frozenset({ESRCH, EINVAL, ENOENT})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stat:
     """A process as ``/proc/PID/stat`` shows it."""
 

@@ -34,7 +34,7 @@ _GET_NUMBER, _SET_LOCK, _GET_PEER = 0x80045430, 0x40045431, 0x5441  # TIOCGPTN, 
 _FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Terminal:
     """A new pseudo-terminal: the descriptors of its two ends, which the caller closes, and the slave's name."""
 

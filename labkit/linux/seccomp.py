@@ -47,7 +47,7 @@ _FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1 | 16, "SECCOMP_FILTER_FLAG_LOG": 2, "SE
 _HINTS = {
     EACCES: "without CAP_SYS_ADMIN the process must have set no_new_privs",
     EBUSY: "the process has a listener already",
-    EINVAL: "a program has 1 to 4096 instructions",
+    EINVAL: "a program has 1 to 4096 instructions; or the kernel does not know one of the flags",
     ESRCH: "another thread is under a program that this one is not under",
 }
 _SET_MODE_FILTER, _NEW_LISTENER = 1, 8
@@ -142,20 +142,20 @@ def compile(profile: Profile) -> bytes:
     # loads, to remember which are always allowed, and with the default profile takes half the time for it.
     filter.set_attr(scmp.Attr.CTL_OPTIMIZE, 2)
     machines = {scmp.system_arch()}
-    doing = ""
+    name = ""
     try:
-        for doing in profile.architectures:
-            machine = getattr(scmp.Arch, _known("architectures", doing, ARCHITECTURES).removeprefix("SCMP_ARCH_"))
+        for name in profile.architectures:
+            machine = getattr(scmp.Arch, _known("architectures", name, ARCHITECTURES).removeprefix("SCMP_ARCH_"))
             if machine not in machines:
                 filter.add_arch(machine)
                 machines.add(machine)
-        for answer, doing, args in _single_rules(profile.syscalls):
-            number = scmp.resolve_syscall(scmp.Arch.NATIVE, doing)
-            # libseccomp has no such call; or it refuses the rule, because it says what the default says
+        for answer, name, args in _single_rules(profile.syscalls):
+            number = scmp.resolve_syscall(scmp.Arch.NATIVE, name)
+            # No machine has such a call; or the rule changes nothing, which libseccomp refuses.
             if number != -1 and answer != default:
                 filter.add_rule(answer, number, *(scmp.Arg(arg.index, _operator(arg.op), arg.value, arg.valueTwo) for arg in args))
     except OSError as error:
-        raise InvalidInput(f"{doing}: libseccomp refuses this: {error.strerror}") from None
+        raise InvalidInput(f"{name}: libseccomp refuses this: {error.strerror}") from None
     with open(os.memfd_create("seccomp"), "w+b") as file:
         filter.export_bpf(file)
         file.seek(0)
@@ -201,6 +201,8 @@ def _load(program: bytes, flags: Iterable[str], bits: int) -> int:
     try:
         return syscalls.seccomp(_SET_MODE_FILTER, bits, struct.pack("HP", count, address))
     except KernelError as error:
+        if error.errno == ENOSYS:
+            raise Unsupported("seccomp: this kernel was built without it (CONFIG_SECCOMP_FILTER)") from None
         raise KernelError(error.errno, "load a seccomp program", f"of {count} instructions", _HINTS.get(error.errno, "")) from None
 
 

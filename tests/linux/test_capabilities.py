@@ -147,6 +147,17 @@ def test_ambient_capabilities_from_before_are_cleared(in_child: InChild) -> None
     assert found.ambient == NOTHING and found.inheritable == one
 
 
+def test_ambient_capabilities_that_are_not_inheritable_are_left_out_as_in_runc(in_child: InChild) -> None:
+    one = frozenset({"CAP_KILL"})
+
+    def change() -> tuple[frozenset[str], Capabilities]:
+        return capabilities.apply(Capabilities(permitted=one, effective=one, ambient=one)), capabilities.of()
+
+    lacking, found = in_child(change)
+    assert lacking == NOTHING
+    assert found.permitted == found.effective == one and found.ambient == NOTHING
+
+
 def test_what_the_process_lacks_is_left_out_and_named(in_child: InChild) -> None:
     kill, chown = frozenset({"CAP_KILL"}), frozenset({"CAP_CHOWN"})
     both = kill | chown

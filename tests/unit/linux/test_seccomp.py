@@ -4,11 +4,12 @@ import dataclasses
 import json
 import os
 import sys
+from errno import ENOSYS
 
 import pytest
 
-from labkit.errors import InvalidInput, Unsupported
-from labkit.linux import capabilities, seccomp
+from labkit.errors import InvalidInput, KernelError, Unsupported
+from labkit.linux import capabilities, seccomp, syscalls
 from labkit.linux.seccomp import Arg, Profile, Rule
 
 ALLOW, ERRNO, NOTIFY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY"
@@ -93,7 +94,10 @@ def test_more_architectures_make_a_longer_program() -> None:
         (Profile(ALLOW, syscalls=(Rule(("mkdir",), "SCMP_ACT_NO"),)), "action: 'SCMP_ACT_NO'"),
         (Profile(ALLOW, syscalls=(Rule(("mkdir",), ERRNO, 65536),)), "errnoRet: 65536"),
         (Profile(ALLOW, syscalls=(Rule(("mkdir",), ERRNO, args=(Arg(0, 1, "=="),)),)), "op: '=='"),
-        (Profile(ALLOW, syscalls=(Rule(("mkdir",), ERRNO, args=(Arg(6, 1, "SCMP_CMP_EQ"),)),)), "mkdir: libseccomp refuses this: Invalid argument"),
+        (
+            Profile(ALLOW, syscalls=(Rule(("mkdir",), ERRNO, args=(Arg(6, 1, "SCMP_CMP_EQ"),)),)),
+            "mkdir: libseccomp refuses this: Invalid argument",
+        ),
         (Profile(ALLOW, architectures=("x86_64",)), "architectures: 'x86_64'"),
         (Profile(ALLOW, architectures=("SCMP_ARCH_S390X",)), "SCMP_ARCH_S390X: libseccomp refuses"),
         (Profile(NOTIFY), "NOTIFY"),
@@ -109,6 +113,15 @@ def test_without_libseccomp_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pyseccomp", None)
     with pytest.raises(Unsupported, match="apt install libseccomp2"):
         seccomp.compile(Profile(ALLOW, listenerMetadata="a profile that is not in the cache"))
+
+
+def test_a_kernel_without_seccomp_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_call(*_: object) -> int:
+        raise KernelError(ENOSYS, "seccomp")
+
+    monkeypatch.setattr(syscalls, "seccomp", no_such_call)
+    with pytest.raises(Unsupported, match="CONFIG_SECCOMP_FILTER"):
+        seccomp.load(bytes(8))
 
 
 def test_the_words_of_the_specification_are_known() -> None:
