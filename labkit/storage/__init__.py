@@ -1,0 +1,1 @@
+"""What containers keep on disk: layers stacked into root file systems."""

@@ -1,0 +1,306 @@
+"""Snapshots: layers on disk that overlayfs stacks into root file systems.
+
+A snapshot is *active* while something writes to it and *committed* when it never changes again; only a committed one can be the
+parent of others, and any number of them share it.
+
+    prepare("c1", parent="busybox")          commit("c1", "app")
+    ──────────────────────────────▶ active ──────────────────────▶ committed ──▶ parent of others
+                                      └───────── remove ──────────────┘
+
+On disk, the place of a directory is its state, so that each change of state is one ``rename``:
+
+    ROOT/active/c1/       upper/  work/  parent -> ../../committed/busybox
+    ROOT/committed/app/   upper/         parent -> ../../committed/busybox
+    ROOT/new  ROOT/trash  ROOT/empty  ROOT/lock
+
+    >>> from labkit.storage.snapshots import Snapshots
+    >>> layers = Snapshots("/run/labkit/lessons/layers")
+    >>> layers.prepare("c1", parent="busybox")
+    >>> with layers.mounted("c1", "/mnt"): open("/mnt/hello", "w").close()
+    >>> layers.changes("c1")
+    (Change(kind='added', path='/hello'),)
+
+Source: the kernel's ``Documentation/filesystems/overlayfs.rst``; OCI image-spec ``layer.md``. Shown in notebook 03.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from labkit.errors import Conflict, InvalidInput, KernelError, NotFound, Unsupported
+from labkit.linux import mounts, namespaces, overlays
+
+# Whatever this machine's kernel defaults to: all of a layer is in its own files, so that any other kernel reads it the same.
+_SELF_CONTAINED = ("index=off", "redirect_dir=off", "metacopy=off")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One layer: its name, the committed one below it, and ``upper``, the directory that holds the files of this layer alone."""
+
+    name: str
+    parent: str | None
+    committed: bool
+    upper: str
+
+
+@dataclass(frozen=True)
+class OverlayMount:
+    """What to mount to see a snapshot: ``lower`` from the topmost down; without ``upper`` and ``work`` it is read-only."""
+
+    lower: tuple[str, ...]
+    upper: str | None
+    work: str | None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As ``mount -t overlay -o`` takes them."""
+        return (*overlays.options(self.lower, self.upper, self.work), *self._settings)
+
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        return _SELF_CONTAINED if self.upper else ()
+
+    def mount(self, target: str) -> None:
+        """Mount it; ``mounts.unmount`` takes it away."""
+        mounts.overlay(self.lower, self.upper, self.work, target, self._settings)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a layer does to one path: ``kind`` is ``added``, ``changed`` or ``deleted``."""
+
+    kind: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:8}{self.path}"
+
+
+class Snapshots:
+    """The snapshots below one directory. Any number of processes may use it at the same time."""
+
+    def __init__(self, root: str) -> None:
+        """``Unsupported`` if ``root`` is itself on overlayfs, as in most containers: an upper directory cannot be there."""
+        self.root = os.path.realpath(root)
+        for directory in "active", "committed", "trash", "empty":
+            os.makedirs(f"{self.root}/{directory}", exist_ok=True)
+        if mounts.holding(self.root).fstype == "overlay":
+            raise Unsupported(f"snapshots in {root}: this is on overlayfs, which cannot hold an upper directory: use a tmpfs, ext4 or xfs")
+
+    def __repr__(self) -> str:
+        return f"Snapshots({self.root!r})"
+
+    def list(self) -> tuple[Snapshot, ...]:
+        """All snapshots, by name."""
+        names = [*os.listdir(f"{self.root}/active"), *os.listdir(f"{self.root}/committed")]
+        return tuple(filter(None, map(self._find, sorted(names))))
+
+    def get(self, name: str) -> Snapshot:
+        """The snapshot of this name; ``NotFound`` if there is none."""
+        found = self._find(_checked("name", name))
+        if found is None:
+            raise NotFound(f"snapshot {name}: there is none in {self.root}")
+        return found
+
+    def prepare(self, key: str, parent: str | None = None) -> Snapshot:
+        """A new active snapshot on top of a committed one, or of nothing."""
+        new, place = f"{self.root}/new", f"{self.root}/active/{_checked('key', key)}"
+        with self._locked():
+            if self._find(key):
+                raise Conflict(f"snapshot {key}: the name is taken")
+            below = self._committed(parent) if parent else None
+            shutil.rmtree(new, ignore_errors=True)  # of a process that died right here
+            os.makedirs(f"{new}/upper")
+            os.mkdir(f"{new}/work")
+            if below:
+                os.symlink(f"../../committed/{parent}", f"{new}/parent")
+                # The root directory that a container sees is that of the topmost layer.
+                shutil.copystat(below.upper, f"{new}/upper")
+                owner = os.stat(below.upper)
+                os.chown(f"{new}/upper", owner.st_uid, owner.st_gid)
+            os.rename(new, place)
+        return self.get(key)
+
+    def commit(self, key: str, name: str) -> Snapshot:
+        """Close the active snapshot ``key`` and call it ``name`` from now on; ``Conflict`` while it is mounted."""
+        place = f"{self.root}/committed/{_checked('name', name)}"
+        with self._locked():
+            found = self.get(key)
+            if found.committed:
+                raise Conflict(f"snapshot {key}: is committed already")
+            if name != key and self._find(name):
+                raise Conflict(f"snapshot {name}: the name is taken")
+            self._refuse_if_mounted(found)
+            os.rename(os.path.dirname(found.upper), place)
+        shutil.rmtree(f"{place}/work", ignore_errors=True)
+        return self.get(name)
+
+    def remove(self, name: str) -> None:
+        """Delete a snapshot; ``Conflict`` while it is mounted or is a parent. One that is gone is fine."""
+        with self._locked():
+            found = self._find(_checked("name", name))
+            if found:
+                children = [child.name for child in self.list() if child.parent == name]
+                if children:
+                    raise Conflict(f"snapshot {name}: is the parent of {', '.join(children)}; remove these first")
+                self._refuse_if_mounted(found)
+                os.rename(os.path.dirname(found.upper), f"{self.root}/trash/{name}.{os.getpid()}.{os.urandom(4).hex()}")
+        for rubbish in os.listdir(f"{self.root}/trash"):
+            shutil.rmtree(f"{self.root}/trash/{rubbish}", ignore_errors=True)
+
+    def stack(self, name: str) -> tuple[Snapshot, ...]:
+        """The snapshot and all below it, topmost first."""
+        layers = [self.get(name)]
+        while parent := layers[-1].parent:
+            layers.append(self.get(parent))
+        return tuple(layers)
+
+    def overlay(self, name: str) -> OverlayMount:
+        """The mount that shows a snapshot: an active one can be written to, a committed one cannot."""
+        top, *below = self.stack(name)
+        # An overlay has at least one lower directory, a read-only one two: under the lowest layer lies an empty one.
+        lower = (*(layer.upper for layer in below), f"{self.root}/empty")
+        if top.committed:
+            return OverlayMount((top.upper, *lower), None, None)
+        return OverlayMount(lower, top.upper, os.path.join(os.path.dirname(top.upper), "work"))
+
+    @contextmanager
+    def mounted(self, name: str, target: str) -> Iterator[str]:
+        """See the snapshot at ``target`` for a while: ``with layers.mounted("c1", "/mnt"): …``; yields ``target``."""
+        self.overlay(name).mount(target)
+        try:
+            yield target
+        finally:
+            mounts.unmount(target)
+
+    def changes(self, name: str) -> tuple[Change, ...]:
+        """What this layer adds to, changes in and deletes from those below it, by path.
+
+        A file counts as changed when it was copied up, be it for a single bit of its mode, since all of it is in this layer then; a
+        directory only when its own mode or owner is another. A deleted directory stands for all that was in it.
+        """
+        top, *below = [layer.upper for layer in self.stack(name)]
+        return tuple(sorted(_changes(top, below, ""), key=lambda change: change.path))
+
+    def providers(self, name: str) -> dict[str, str]:
+        """Who provides each path of the union: the name of the topmost layer that has it."""
+        layers = self.stack(name)
+        directories = [layer.upper for layer in layers]
+        return {path: layers[index].name for path, index in _union(directories, "")}
+
+    def _find(self, name: str) -> Snapshot | None:
+        for state in "active", "committed":
+            place = f"{self.root}/{state}/{name}"
+            if os.path.isdir(place):
+                parent = os.path.basename(os.readlink(f"{place}/parent")) if os.path.lexists(f"{place}/parent") else None
+                return Snapshot(name, parent, state == "committed", f"{place}/upper")
+        return None
+
+    def _committed(self, parent: str) -> Snapshot:
+        found = self.get(parent)
+        if not found.committed:
+            raise Conflict(f"parent {parent}: is still active, and would change under its children: commit it first")
+        return found
+
+    def _refuse_if_mounted(self, snapshot: Snapshot) -> None:
+        """A container's root is mounted in the container's namespace alone: look at every table of mounts that there is."""
+        names = (snapshot.upper, overlays.escape(snapshot.upper))
+        for first, *_ in namespaces.everyone("mnt").values():
+            try:
+                table = mounts.table(first)
+            except NotFound:
+                continue  # ended meanwhile
+            for mount in table:
+                if mount.fstype == "overlay" and any(name in option for name in names for option in mount.super_options):
+                    raise Conflict(f"snapshot {snapshot.name}: is mounted on {mount.target} for process {first}: unmount it first")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with open(f"{self.root}/lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise KernelError.of(error, "change snapshots in", self.root) from None
+
+
+def _checked(field: str, name: str) -> str:
+    """A name becomes a directory's name: it must not be able to lead elsewhere."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127}", name):
+        raise InvalidInput(f"{field}: {name!r} must be 1 to 128 letters, digits and _.:@+- and begin with a letter or digit")
+    return name
+
+
+# Layers are lists of directories here, topmost first; a path is "" for the root, or begins with a slash.
+
+
+def _lookup(layers: Sequence[str], path: str) -> int | None:
+    """Which of the layers provides ``path``, by overlayfs's rules: the topmost that has it, unless one above hides it."""
+    for index, layer in enumerate(layers):
+        place, hides_below = layer, False
+        for name in path.split("/")[1:]:
+            if not _is_directory(place):
+                return None  # a file or a link of this layer hides the directories below it
+            hides_below = hides_below or overlays.is_opaque(place)
+            place = f"{place}/{name}"
+            if not os.path.lexists(place):
+                break
+            if overlays.is_whiteout(place):
+                return None
+        else:
+            return index
+        if hides_below:
+            return None
+    return None
+
+
+def _entries(layers: Sequence[str], path: str) -> list[str]:
+    """The paths in one directory of the union of the layers."""
+    directories = [layer + path for layer in layers if _lookup([layer], path) == 0 and _is_directory(layer + path)]
+    names = {name for directory in directories for name in os.listdir(directory)}
+    return [f"{path}/{name}" for name in sorted(names) if _lookup(layers, f"{path}/{name}") is not None]
+
+
+def _union(layers: Sequence[str], directory: str) -> Iterator[tuple[str, int]]:
+    for path in _entries(layers, directory):
+        index = _lookup(layers, path)
+        if index is not None:
+            yield path, index
+            if _is_directory(layers[index] + path):
+                yield from _union(layers, path)
+
+
+def _changes(top: str, below: Sequence[str], directory: str) -> Iterator[Change]:
+    names = {f"{directory}/{name}" for name in os.listdir(top + directory)}
+    if overlays.is_opaque(top + directory):
+        names.update(_entries(below, directory))
+    for path in sorted(names):
+        index = _lookup(below, path)
+        here = top + path
+        if not os.path.lexists(here) or overlays.is_whiteout(here):
+            if index is not None:
+                yield Change("deleted", path)
+            continue
+        if index is None:
+            yield Change("added", path)
+        elif not _same_directory(here, below[index] + path):
+            yield Change("changed", path)
+        if _is_directory(here):
+            yield from _changes(top, below, path)
+
+
+def _same_directory(a: str, b: str) -> bool:
+    one, other = os.lstat(a), os.lstat(b)
+    return stat.S_ISDIR(one.st_mode) and (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
