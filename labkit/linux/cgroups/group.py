@@ -14,9 +14,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from errno import EBUSY, EINVAL
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit.errors import Conflict, KernelError, NotFound, Unsupported
 from labkit.linux import processes
@@ -26,6 +26,9 @@ from labkit.linux.cgroups.files import nested, read, write
 from labkit.linux.cgroups.layout import Controller, Layout, checked, detect, directories
 from labkit.linux.cgroups.limits import Limits
 from labkit.linux.cgroups.settings import settings
+
+if TYPE_CHECKING:
+    from labkit.linux.cgroups.devices import Rule
 
 PATIENCE = 10.0
 """Seconds until labkit gives up on what takes a moment: that processes freeze, die, or leave."""
@@ -87,6 +90,16 @@ class Cgroup:
                 postponed.append(setting)  # two limits may bound each other, as RAM does RAM and swap: the other one first
         for setting in postponed:
             write(setting.file, setting.value)
+
+    def restrict_devices(self, rules: Sequence[Rule]) -> None:
+        """Let its processes use the devices that ``rules`` allow, and no others; those of the groups above hold as well."""
+        from labkit.linux.cgroups import devices
+
+        lines = devices.settings(self.path, rules, self.layout)
+        for line in lines:
+            write(line.file, line.value)
+        if not lines:
+            devices.attach(self.directories[-1], devices.program(rules))
 
     def limits_in_force(self) -> Limits:
         """The limits as the kernel has them now; None is no limit."""
