@@ -170,7 +170,7 @@ class Cgroup:
         deadline = time.monotonic() + PATIENCE
         while pids := self.processes():
             if time.monotonic() > deadline:
-                raise Conflict(f"cgroup {self.path}: processes {pids} do not die (state D in `ps`: they wait for a disk or a network)")
+                raise Conflict(f"cgroup {self.path}: processes {pids} do not die (frozen with a group above? or state D in `ps`: waiting for a disk or a network)")
             if self._freezer().version == 2:
                 write(self.file("cgroup.kill"), "1")
             else:
@@ -189,7 +189,9 @@ class Cgroup:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.thaw()
+        freezer = self._freezer()
+        for group in _tree(f"{freezer.mountpoint}/{self.path}"):
+            v1.thaw(group)  # those below may have been frozen on their own
 
     def delete(self, patience: float = 1.0) -> None:
         """Remove the group and those below it; gone is fine. ``Conflict`` if after so many seconds processes are still in it."""
