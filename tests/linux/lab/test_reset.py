@@ -1,0 +1,113 @@
+"""Reset takes back what bears labkit's mark, all of it, and nothing else. (With marks of its own: see ``Marks``.)"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from labkit.errors import Conflict
+from labkit.lab.reset import Marks, reset
+from labkit.linux import cgroups, links, mounts, processes
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    return Marks(group="labkit-reset", link_prefix="lkreset", places=(f"{tmp_path}/run", f"{tmp_path}/lib"))
+
+
+def test_on_a_clean_machine_there_is_nothing_to_take_back(marks: Marks) -> None:
+    assert reset(marks) == ()
+
+
+def test_processes_in_the_cgroups_are_killed_and_the_groups_removed(marks: Marks) -> None:
+    cgroups.create("labkit-reset/a/b")
+    child = subprocess.Popen(["sleep", "infinity"])
+    cgroups.open("labkit-reset/a/b").add(child.pid)
+    assert reset(marks) == ("killed 1 process in the cgroup labkit-reset", "removed the cgroup labkit-reset and those below it")
+    assert child.wait() == -9
+    assert not any(map(os.path.isdir, cgroups.Cgroup("labkit-reset").directories))
+
+
+def test_a_frozen_process_is_killed_too(marks: Marks) -> None:
+    group = cgroups.create("labkit-reset/frozen")
+    child = subprocess.Popen(["sleep", "infinity"])
+    group.add(child.pid)
+    group.freeze()
+    reset(marks)
+    assert child.wait() == -9
+
+
+def test_mounts_are_taken_off_even_those_that_lie_on_each_other_or_are_in_use(marks: Marks) -> None:
+    run = marks.places[0]
+    os.makedirs(f"{run}/a")
+    mounts.mount("tmpfs", f"{run}/a", "tmpfs")
+    os.mkdir(f"{run}/a/b")
+    mounts.mount("tmpfs", f"{run}/a/b", "tmpfs")
+    mounts.mount("tmpfs", f"{run}/a/b", "tmpfs")
+    with open(f"{run}/a/b/open", "w"):
+        taken = reset(marks)
+    assert taken == (f"unmounted {run}/a/b", f"unmounted {run}/a/b", f"unmounted {run}/a", f"removed {run}/a")
+    assert not os.path.exists(run)
+
+
+def test_what_a_mount_shows_is_not_deleted_with_the_directory_it_is_mounted_on(marks: Marks, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis").write_text("four years")
+    os.makedirs(f"{marks.places[1]}/c1")
+    mounts.bind(str(precious), f"{marks.places[1]}/c1")
+    reset(marks)
+    assert (precious / "thesis").read_text() == "four years"
+
+
+def test_links_are_removed_by_their_prefix_and_a_pair_is_one(marks: Marks) -> None:
+    before = links.names()
+    subprocess.run(["ip", "link", "add", "lkreset0", "type", "veth", "peer", "name", "lkreset1"], check=True)
+    subprocess.run(["ip", "link", "add", "lkreset2", "type", "bridge"], check=True)
+    either_end, bridge = reset(marks)
+    assert either_end in ("removed the link lkreset0", "removed the link lkreset1")
+    assert bridge == "removed the link lkreset2"
+    assert links.names() == before
+
+
+def test_a_network_namespace_that_is_kept_by_name_is_let_go(marks: Marks) -> None:
+    name = f"{marks.places[0]}/netns/n1"
+    os.makedirs(os.path.dirname(name))
+    Path(name).touch()
+    subprocess.run(["unshare", f"--net={name}", "true"], check=True)
+    assert mounts.at(name) is not None
+    reset(marks)
+    assert not os.path.exists(name)
+
+
+def test_what_bears_no_mark_stays(marks: Marks, tmp_path: Path) -> None:
+    neighbour = tmp_path / "run-of-somebody-else"
+    neighbour.mkdir()
+    with mounts.mounted("tmpfs", str(neighbour), "tmpfs"):
+        os.makedirs(f"{marks.places[0]}/x")
+        reset(marks)
+        assert mounts.at(str(neighbour)) is not None
+
+
+def test_twice_is_as_good_as_once(marks: Marks) -> None:
+    os.makedirs(f"{marks.places[0]}/x")
+    assert reset(marks) == (f"removed {marks.places[0]}/x",)
+    assert reset(marks) == ()
+
+
+def test_it_does_not_kill_the_process_that_runs_it(marks: Marks) -> None:
+    group = cgroups.create("labkit-reset/self")
+    child = os.fork()
+    if child == 0:
+        group.add()
+        try:
+            reset(marks)
+        except Conflict:
+            os._exit(42)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert processes.exit_code(status) == 42
+    reset(marks)
