@@ -170,7 +170,7 @@ class Cgroup:
         deadline = time.monotonic() + PATIENCE
         while pids := self.processes():
             if time.monotonic() > deadline:
-                raise Conflict(f"cgroup {self.path}: processes {pids} do not die (frozen with a group above? or state D in `ps`: waiting for a disk or a network)")
+                raise Conflict(f"cgroup {self.path}: processes {pids} do not die (is a group above it frozen? are they in state D?)")
             if self._freezer().version == 2:
                 write(self.file("cgroup.kill"), "1")
             else:

@@ -200,7 +200,7 @@ def freeze(directory: str, patience: float) -> None:
     while not frozen(directory):
         if time.monotonic() > deadline:
             thaw(directory)
-            raise Conflict(f"freeze {directory}: a process does not stand still (state D in `ps`: it waits for a disk or a network)")
+            raise Conflict(f"freeze {directory}: a process waits for a disk or a network, and does not stand still (state D in `ps`)")
         time.sleep(0.001)
         write(f"{directory}/freezer.state", "FROZEN")
 

@@ -218,7 +218,7 @@ def freeze(directory: str, patience: float) -> None:
         while flat(os.pread(events, 4096, 0).decode())["frozen"] == 0:
             if not poll.poll(patience * 1000):
                 thaw(directory)
-                raise Conflict(f"freeze {directory}: a process does not stand still (state D in `ps`: it waits for a disk or a network)")
+                raise Conflict(f"freeze {directory}: a process waits for a disk or a network, and does not stand still (state D in `ps`)")
     finally:
         os.close(events)
 
