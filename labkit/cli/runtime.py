@@ -36,10 +36,10 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left; nothing more to say
         return 1
     except LabError as error:
-        from labkit.cli import exits
+        from labkit.runtime.conduct import exit_code
 
         _log(options, str(error))
-        return exits.of_runtime(error) if options.command in ("run", "exec", "start", "create") else exits.report(error)
+        return exit_code(error)
 
 
 def _log(options: argparse.Namespace, message: str) -> None:

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
-from labkit.errors import InvalidInput, KernelError, NotFound
+from labkit.errors import InvalidInput, KernelError, NotFound, Unsupported
+from labkit.linux import syscalls
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,37 @@ def write(pid: int | str, uids: Sequence[IdMap], gids: Sequence[IdMap]) -> None:
 def read(pid: int | str = "self") -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
     """The uid and the gid maps of a process's user namespace, as seen from ours."""
     return _read(f"/proc/{pid}/uid_map"), _read(f"/proc/{pid}/gid_map")
+
+
+@contextmanager
+def namespace(uids: Sequence[IdMap], gids: Sequence[IdMap]) -> Iterator[int]:
+    """A descriptor of a new user namespace with these maps: what ``mount_setattr(2)`` maps the owners of files by.
+
+    A namespace needs somebody in it to be made: a child that lives as long as this takes. Forks: for processes with one thread.
+    """
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            os.write(told, b"!")
+            signal.pause()
+        finally:
+            os._exit(1)
+    try:
+        os.close(told)
+        if not os.read(ready, 1):
+            raise Unsupported("user namespace: the kernel refuses to make one (sysctl user.max_user_namespaces)")
+        write(pid, uids, gids)
+        fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(ready)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _check(field: str, maps: Sequence[IdMap]) -> None:

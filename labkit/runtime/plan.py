@@ -37,7 +37,11 @@ class Step:
     man: ClassVar[str] = ""
     waits: ClassVar[bool] = False
     """Whether ``apply`` blocks until somebody outside acts; such a step begins a run of its own."""
-    why: str
+
+    @property
+    def why(self) -> str:
+        """One sentence: what it is good for."""
+        raise NotImplementedError
 
     def apply(self, context: Context) -> None:
         """Do it. Raises ``LabError``."""
@@ -122,9 +126,12 @@ class Plan:
         return [(str(n), step.side, str(step), step.why, step.man) for n, step in enumerate(self.steps, 1)]
 
     def __str__(self) -> str:
-        rows = [("", "side", "step", "why", "read"), *self.table()]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows)
+        """Two lines a step: what, and why."""
+        lines = []
+        for number, side, step, why, man in self.table():
+            lines.append(f"{number:>3}  {side:<9}  {step if len(step) < 88 else step[:87] + '…'}")
+            lines.append(f"{'':14}  {why} ({man})")
+        return "\n".join(lines)
 
     def shell(self) -> str:
         """The whole plan as a script for ``sh``, with util-linux, iproute2 and coreutils alone."""

@@ -22,6 +22,7 @@ from labkit.runtime.steps.filesystem import MountRoot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from labkit.linux.devices import Device
     from labkit.runtime import spec as oci
 
 
@@ -250,7 +251,7 @@ class _Planner:
         size = program.consoleSize
         return process.OpenTerminal((size.height, size.width) if size else None, console)
 
-    def devices(self) -> tuple[oci.Device, ...]:
+    def devices(self) -> tuple[Device, ...]:
         from labkit.linux import devices
 
         wanted = {device.path: device for device in (*devices.DEFAULT, *self.spec.linux.devices)}
@@ -263,9 +264,9 @@ class _Planner:
     def hooks(self, moment: str, side: str, status: str) -> Iterator[Step]:
         found = getattr(self.spec.hooks, moment)
         if found:
-            from labkit.runtime.steps.hooks import RunHooks
+            from labkit.runtime.steps.hooks import RunHooks, RunHostHooks
 
-            yield RunHooks(moment, "host" if side == "host" else "container", status, found)
+            yield (RunHostHooks if side == "host" else RunHooks)(moment, status, found)
 
 
 def _search_path(env: Sequence[str]) -> str:

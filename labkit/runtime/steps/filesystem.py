@@ -69,7 +69,7 @@ class BindRoot(Step):
         mounts.set_propagation(self.rootfs, "rprivate")
 
     def shell(self) -> str:
-        return "mount --rbind $ROOT $ROOT\nmount --make-rprivate $ROOT"
+        return "mount --rbind \"$ROOT\" \"$ROOT\"\nmount --make-rprivate \"$ROOT\""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class MountRoot(Step):
         mounts.set_propagation(self.rootfs, "private")
 
     def shell(self) -> str:
-        return f"mount -t {self.fstype} -o {quote(','.join(self.options))} {quote(self.source)} $ROOT\nmount --make-private $ROOT"
+        how = f"-t {self.fstype} -o {quote(','.join(self.options))}"
+        return f'mount {how} {quote(self.source)} "$ROOT"\nmount --make-private "$ROOT"'
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,10 @@ class Mount(Step):
         spreading = [word for word in self.options if mountoptions.parse_options([word]).propagation]
         words = ",".join(word for word in self.options if word != "tmpcopyup" and word not in spreading)
         how = f"-o {quote(words)} " if words else ""
-        if self.is_bind and not os.path.isdir(self.source):
-            make = f'mkdir -p "$ROOT"{quote(os.path.dirname(self.destination))} && touch {target}'
-        else:
-            make = f"mkdir -p {target}"
+        make = f"mkdir -p {target}"
+        if self.is_bind:
+            parent = f'"$ROOT"{quote(os.path.dirname(self.destination))}'
+            make = f"[ -d {quote(self.source)} ] && {make} || {{ mkdir -p {parent}; touch {target}; }}"
         kind = "" if self.is_bind else f"-t {self.fstype} "
         lines = [make, f"mount {kind}{how}{quote(self.source or self.fstype)} {target}"]
         lines += [f"mount --make-{word} {target}" for word in spreading]
@@ -272,7 +273,7 @@ class PivotRoot(Step):
 
     def shell(self) -> str:
         # A shell that has pivoted finds none of its own tools any more; this is how an initramfs goes (switch_root(8)).
-        return "cd $ROOT\nmount --move . /"
+        return 'cd "$ROOT"\nmount --move . /'
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ class MaskPaths(Step):
     def shell(self) -> str:
         body = (
             '    if [ -d "$ROOT$path" ]; then mount -t tmpfs -o ro tmpfs "$ROOT$path"\n'
-            '    elif [ -e "$ROOT$path" ]; then mount --bind /dev/null "$ROOT$path"; fi'
+            '    elif [ -e "$ROOT$path" ]; then mount --bind "$ROOT"/dev/null "$ROOT$path"; fi'
         )
         return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
 
@@ -344,5 +345,5 @@ class RemountReadonly(Step):
         mounts.remount_readonly(self.target)
 
     def shell(self) -> str:
-        target = "$ROOT" if self.target == "/" else f'"$ROOT"{quote(self.target)}'
+        target = '"$ROOT"' if self.target == "/" else f'"$ROOT"{quote(self.target)}'
         return f"mount -o remount,bind,ro {target}"

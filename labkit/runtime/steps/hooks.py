@@ -6,7 +6,7 @@ import json
 import os
 import subprocess  # here, not later: inside the container Python's library is out of sight
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
 from labkit.runtime.context import Context
@@ -22,7 +22,7 @@ def run_hook(name: str, hook: Hook, state: dict[str, object]) -> None:
     try:
         done = subprocess.run(
             hook.args or (hook.path,), executable=hook.path, env=environment, input=json.dumps(state).encode(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=hook.timeout, check=False,
+            capture_output=True, timeout=hook.timeout, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LabError(f"hook {name} {hook.path}: not done within {hook.timeout} s") from None
@@ -34,19 +34,15 @@ def run_hook(name: str, hook: Hook, state: dict[str, object]) -> None:
 
 @dataclass(frozen=True)
 class RunHooks(Step):
-    """The hooks of one moment, in order."""
+    """The hooks of one moment, in order, in the container's namespaces."""
 
-    name: str
-    side: Side  # type: ignore[misc]  # a hook's moment, unlike a step's nature, decides its side
+    man: ClassVar[str] = "OCI config.md"
+    moment: str
     status: str
     hooks: tuple[Hook, ...]
 
     def __str__(self) -> str:
-        return f"run {len(self.hooks)} {self.name} hook" + ("s" if len(self.hooks) > 1 else "")
-
-    @property
-    def man(self) -> str:  # type: ignore[override]
-        return "OCI config.md"
+        return f"run {len(self.hooks)} {self.moment} hook" + ("s" if len(self.hooks) > 1 else "")
 
     @property
     def why(self) -> str:
@@ -54,9 +50,15 @@ class RunHooks(Step):
 
     def apply(self, context: Context) -> None:
         for hook in self.hooks:
-            run_hook(self.name, hook, context.state(self.status))
+            run_hook(self.moment, hook, context.state(self.status))
 
     def shell(self) -> str:
-        return "\n".join(
-            f"# {self.side} side, with the state as JSON on stdin: {' '.join(hook.args or (hook.path,))}" for hook in self.hooks
-        )
+        programs = (" ".join(hook.args or (hook.path,)) for hook in self.hooks)
+        return "\n".join(f"# hook, with the container's state as JSON on standard input: {program}" for program in programs)
+
+
+@dataclass(frozen=True)
+class RunHostHooks(RunHooks):
+    """The same on the host, while init waits."""
+
+    side: ClassVar[Side] = "host"

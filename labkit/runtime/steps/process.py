@@ -178,7 +178,8 @@ class DropBounding(Step):
         capabilities.drop_bounding(self.keep)
 
     def shell(self) -> str:
-        return f"setpriv --bounding-set={_setpriv(self.keep)}"
+        # chroot(1) is the last to run before the program, and needs the right to: in the script that one stays.
+        return f"setpriv --bounding-set={_setpriv(self.keep | {'CAP_SYS_CHROOT'})}"
 
 
 def _setpriv(names: frozenset[str]) -> str:
