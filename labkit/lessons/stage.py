@@ -1,0 +1,151 @@
+"""What a notebook may touch, and how it is put back.
+
+    >>> lesson = lessons.begin("02-cgroups")
+    >>> lesson
+    02-cgroups: the stage is set and empty.
+    >>> lesson.end()
+    ✔ Nothing of lesson 02 is left: no process, no mount, no control group, no file.
+
+Lesson 02 owns the control groups below ``labkit/02``, the directories ``/run/labkit/lessons/02`` (mount points) and
+``/var/lib/labkit/lessons/02`` (data), and the boxes that its kernel started. ``begin`` clears them of what an
+interrupted run left behind, so a notebook runs from any state. One kernel at a time holds a lesson, by a lock that dies
+with it. ``labkit reset`` knows the same places.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from glob import glob
+
+from labkit.errors import Conflict, NotFound, Unsupported
+from labkit.lessons.evidence import boxes
+from labkit.lessons.verdict import Verdict, failed, passed
+from labkit.linux import cgroups, mounts, processes
+
+RUN = "/run/labkit/lessons"
+DATA = "/var/lib/labkit/lessons"
+HOST_NAME = f"{RUN}/hostname"
+
+_locks: dict[str, int] = {}
+
+
+class Lesson:
+    """One notebook's place on the machine: ``run`` and ``data`` are its directories, ``groups`` its control group."""
+
+    def __init__(self, notebook: str) -> None:
+        self.notebook = notebook
+        self.number = notebook[:2]
+        self.run = f"{RUN}/{self.number}"
+        self.data = f"{DATA}/{self.number}"
+        self.groups = f"labkit/{self.number}"
+
+    def __repr__(self) -> str:
+        return f"{self.notebook}: the stage is set and empty."
+
+    def end(self) -> Verdict:
+        """Take down all that the lesson made, and say what is left: nothing, or the name of what resists."""
+        self._clear()
+        _unlock(self.number)
+        left = self.remains()
+        if left:
+            return failed(f"Still there after the clean-up: {', '.join(left)}.", "`labkit reset` in a terminal.")
+        return passed(f"Nothing of lesson {self.number} is left: no process, no mount, no control group, no file.")
+
+    def remains(self) -> tuple[str, ...]:
+        """The names of what exists of this lesson: processes, mounts, control groups, directories."""
+        processes = [f"process {pid}" for pid in boxes()]
+        mounted = [f"mount {target}" for target in self._mounts()]
+        groups = [f"control group {self.groups}"] if cgroups.Cgroup(self.groups).exists() else []
+        files = [path for path in (self.run, self.data) if os.path.exists(path)]
+        return (*processes, *mounted, *groups, *files)
+
+    def _clear(self) -> None:
+        """From the inside out: processes hold mounts and groups, mounts hold directories."""
+        group = cgroups.Cgroup(self.groups)
+        if group.exists():
+            group.kill()  # first, for it can kill the frozen too
+        for pid in boxes():
+            with suppress(NotFound):
+                _end(pid)
+        group.delete()
+        for target in self._mounts():
+            mounts.unmount(target, lazy=True)
+        for directory in (self.run, self.data):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _mounts(self) -> list[str]:
+        below = (self.run + "/", self.data + "/")
+        return [mount.target for mount in reversed(mounts.table()) if f"{mount.target}/".startswith(below)]
+
+
+def begin(notebook: str) -> Lesson:
+    """Take the lesson's place on this machine, cleared; ``Unsupported`` without root, ``Conflict`` if another kernel has it."""
+    if os.geteuid() != 0:
+        raise Unsupported("this notebook makes namespaces and mounts, which takes root: start the lab with `sudo make lab`")
+    lesson = Lesson(notebook)
+    _lock(lesson)
+    lesson._clear()
+    os.makedirs(lesson.run)
+    os.makedirs(lesson.data)
+    _remember_host_name()
+    _find_our_commands()
+    return lesson
+
+
+def _lock(lesson: Lesson) -> None:
+    """Hold the lesson until its end or that of this process; who holds it already may begin it anew."""
+    _unlock(lesson.number)
+    os.makedirs(RUN, exist_ok=True)
+    fd = os.open(f"{RUN}/{lesson.number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Conflict(f"{lesson.notebook} runs in another kernel already: shut that one down first (Kernel → Shut Down Kernel)") from None
+    _locks[lesson.number] = fd
+
+
+def _unlock(number: str) -> None:
+    """Let go of the lesson. The last to leave takes along what the lessons share: their directories, and labkit's empty group."""
+    fd = _locks.pop(number, None)
+    if fd is None:
+        return
+    with suppress(FileNotFoundError):  # after `labkit reset`
+        os.unlink(f"{RUN}/{number}.lock")
+    os.close(fd)
+    if not glob(f"{RUN}/*.lock"):
+        shutil.rmtree(RUN, ignore_errors=True)
+        shutil.rmtree(DATA, ignore_errors=True)
+        for directory in cgroups.directories("labkit", cgroups.detect()):
+            with suppress(OSError):  # gone already, or in use
+                os.rmdir(directory)
+
+
+def _end(pid: int) -> None:
+    fd = processes.pidfd(pid)
+    try:
+        processes.send(pid, signal.SIGKILL)
+        processes.wait(fd, 10)
+    finally:
+        os.close(fd)
+
+
+def _remember_host_name() -> None:
+    """An exercise of notebook 01 renames the machine if it is done wrong; this is how its check knows the true name."""
+    name = os.uname().nodename
+    if name != "student-7":
+        with open(HOST_NAME, "w") as file:
+            file.write(name)
+
+
+def _find_our_commands() -> None:
+    """Put this installation's ``labkit`` on the PATH of what a cell starts (``!labkit doctor``)."""
+    ours = os.path.join(sys.prefix, "bin")
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if ours not in path:
+        os.environ["PATH"] = os.pathsep.join([ours, *path])

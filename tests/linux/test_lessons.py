@@ -1,0 +1,81 @@
+"""Every check, against the notebook's own cells: the starter fails, the solution passes, a plausible wrong answer fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labkit import lessons
+from labkit.errors import LabError
+from labkit.lessons import exercises
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+ALL = {exercise.check: (path, exercise) for path in sorted(NOTEBOOKS.glob("*.ipynb")) for exercise in exercises.read(str(path))}
+
+# What a student might well write in place of the solution's part, and what the check then says.
+WRONG = {
+    "start.put-back": [('"reset"', '"doctor"', "still mounted")],
+    "namespaces.own-hostname": [('"uts"', '"pid"', "whole machine was called student-7"), ('"uts"', '"user"', "Not yet")],
+    "namespaces.own-processes": [('["pid", "mnt"]', '["pid"]', "still lists all"), ('["pid", "mnt"]', '["mnt"]', "Not yet")],
+    "namespaces.own-mounts": [('"mnt"', '"ipc"', "mounted for the whole machine")],
+    "namespaces.own-loopback": [('kind = "net"', 'kind = "uts"', "still down")],
+    "namespaces.nobody-outside": [("outside = 100000", "outside = 0", "Root in the box is root on the host")],
+    "cgroups.memory-limit": [("64 << 20", "64_000_000", "64 MiB are 67,108,864"), ("64 << 20", "128 << 20", "64 MiB are")],
+    "cgroups.half-a-cpu": [("quota = 50_000", "quota = 500_000", "are 5 CPUs")],
+    "cgroups.priority": [("weight = 300", "weight = 400", "4.0 times as much")],
+    "cgroups.fork-bomb": [("most = 16", "most = 64", "may have 64")],
+    "cgroups.frozen": [('"freeze"', '"kill"', "nobody is left")],
+}
+
+
+@pytest.fixture
+def attempt():
+    """Run a notebook's first cell and then ``source``, as a student would; takes the lesson down afterwards."""
+    cells: dict[str, object] = {}
+
+    def run(notebook, source):
+        exec(exercises.stage(str(notebook)), cells)
+        exec(source, cells)
+
+    yield run
+    lesson = cells["lesson"]
+    assert lesson.end(), lesson.remains()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_starter_does_no_harm_and_fails(name, attempt):
+    notebook, exercise = ALL[name]
+    host = os.uname().nodename
+    attempt(notebook, exercise.starter)
+    verdict = lessons.check(name)
+    assert not verdict and verdict.next
+    assert os.uname().nodename == host
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_solution_passes(name, attempt):
+    notebook, exercise = ALL[name]
+    attempt(notebook, exercise.solution)
+    verdict = lessons.check(name)
+    assert verdict, verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "symptom"), [(name, *mistake) for name, mistakes in WRONG.items() for mistake in mistakes]
+)
+def test_a_plausible_wrong_answer_fails_and_leaves_no_damage(name, right, wrong, symptom, attempt):
+    notebook, exercise = ALL[name]
+    host = os.uname().nodename
+    assert exercise.solution.count(right) == 1
+    try:
+        attempt(notebook, exercise.solution.replace(right, wrong))
+    except LabError:
+        pass  # the kernel refused the answer itself
+    verdict = lessons.check(name)
+    assert not verdict
+    assert symptom in verdict.seen
+    assert os.uname().nodename == host
+
+
+def test_there_is_a_wrong_answer_for_every_check():
+    assert set(WRONG) == set(ALL) == set(lessons.checks())
