@@ -64,24 +64,37 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
 
 def start(root: str, id: str) -> None:
     """Let a created container's init execute its program. Raises ``KernelError`` if it cannot; the container is stopped then."""
+    hear_started(knock(root, id))
     container = state.load(root, id)
+    _run_hooks(container, "poststart", _told(container, "running"))
+
+
+def knock(root: str, id: str) -> socket.socket:
+    """Connect to the init of a created container and give it the word; the connection ends when its program is executed."""
     where = state.directory(root, id)
     try:
         os.rename(f"{where}/start.sock", f"{where}/starting.sock")  # of two who start it, one gets it
     except FileNotFoundError:
-        raise Conflict(f"container {id}: cannot be started: it is {state.status(root, container)}, not created") from None
-    with socket.socket(socket.AF_UNIX) as starter:
-        with _short(where) as directory:
-            try:
-                starter.connect(f"{directory}/starting.sock")
-            except ConnectionRefusedError:
-                raise Conflict(f"container {id}: cannot be started: its init was killed") from None
+        status = state.status(root, state.load(root, id))
+        raise Conflict(f"container {id}: cannot be started: it is {status}, not created") from None
+    starter = socket.socket(socket.AF_UNIX)
+    with _short(where) as directory:
+        try:
+            starter.connect(f"{directory}/starting.sock")
+        except ConnectionRefusedError:
+            raise Conflict(f"container {id}: cannot be started: its init was killed") from None
+        finally:
             os.unlink(f"{directory}/starting.sock")
-        starter.sendall(b"start")
-        answer = starter.makefile("rb").read()  # ends when execve closes init's end of it
-    if answer:
-        raise unpacked(json.loads(answer)["failed"])
-    _run_hooks(container, "poststart", _told(container, "running"))
+    starter.sendall(b"start")
+    return starter
+
+
+def hear_started(starter: socket.socket) -> None:
+    """Wait until init has executed its program. Raises what kept it from doing so."""
+    with starter, starter.makefile("rb") as answer:
+        error = answer.read()  # ends when execve closes init's end
+    if error:
+        raise unpacked(json.loads(error)["failed"])
 
 
 def execute(context: Context) -> int:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from labkit.runtime.stepping import Progress, Session
-
+    from labkit.runtime.client import Finished
     from labkit.runtime.context import Context
     from labkit.runtime.state import State
+    from labkit.runtime.stepping import Progress, Session
 
 Side = Literal["host", "container"]
 
@@ -147,15 +147,23 @@ class Plan:
             self._session = Session(self)
         return self._session.step()
 
-    def finish(self) -> int:
-        """Apply the rest at full speed, wait for the program's end and return its exit code."""
+    def finish(self) -> Finished:
+        """Apply the rest at full speed and wait for the program's end: its exit code and what it wrote."""
         if self._session is None:
             self.step()
         assert self._session is not None
-        return self._session.finish()
+        done = self._session.finish()
+        self._session = None
+        return done
 
     def abandon(self) -> None:
-        """Give up half-way: kill what was born and undo what was done. The plan is as new."""
+        """Give up half-way: what was born is killed, what was done is undone, and the plan is as new."""
         if self._session is not None:
-            self._session.close()
+            self._session.abandon()
             self._session = None
+
+    @property
+    def next(self) -> Step | None:
+        """The step that ``step()`` would apply; None when the program runs."""
+        applied = self._session.applied if self._session else 0
+        return self.steps[applied] if applied < len(self.steps) else None

@@ -115,7 +115,12 @@ class _Planner:
         for setting in cgroups.settings(path, limits(self.spec.linux.resources), layout):
             yield groups.SetCgroupFile(setting)
         if self.spec.linux.resources.devices:
-            yield groups.AllowDevices.planned(path, self.spec.linux.resources.devices, self.spec.linux.devices, layout)
+            from labkit.linux.cgroups import devices
+
+            asked = (devices.Rule(each.allow, each.type, each.major, each.minor, each.access) for each in self.spec.linux.resources.devices)
+            rules = (*asked, *devices.ALWAYS)
+            lines = devices.settings(path, rules, layout)
+            yield groups.AllowDevices(lines) if lines else groups.AllowDevices((), self.directories[-1], devices.program(rules))
 
     def filesystem(self) -> Iterator[Step]:
         spec, rootfs = self.spec, self.rootfs

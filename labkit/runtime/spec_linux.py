@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from labkit.linux.devices import Device
     from labkit.linux.idmaps import IdMap
     from labkit.linux.seccomp import Profile
-
     from labkit.runtime.spec_resources import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
 
 

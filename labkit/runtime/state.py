@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,23 @@ def _fields(step: Step) -> dict[str, object]:
 def record(root: str, state: State) -> None:
     """Write ``state.json``."""
     _write(f"{directory(root, state.id)}/state.json", codec.encode(state))
+
+
+def record_exit(root: str, id: str, code: int) -> None:
+    """Write ``exit.json``: the exit code, or 128 + the signal, and when (seconds since 1970)."""
+    try:
+        _write(f"{directory(root, id)}/exit.json", {"code": code, "time": time.time()})
+    except FileNotFoundError:
+        pass  # deleted while it ran
+
+
+def exit_code(root: str, id: str) -> int | None:
+    """How the container's init ended, if its monitor saw it."""
+    try:
+        with open(f"{directory(root, id)}/exit.json") as file:
+            return int(json.load(file)["code"])
+    except FileNotFoundError:
+        return None
 
 
 def load(root: str, id: str) -> State:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from labkit.linux.idmaps import IdMap
     from labkit.linux.seccomp import Profile
-
     from labkit.runtime.spec import Hooks, Mount, Process, Scheduler, Spec
     from labkit.runtime.spec_linux import Linux, Namespace, Resources
 

@@ -69,7 +69,7 @@ class BindRoot(Step):
         mounts.set_propagation(self.rootfs, "rprivate")
 
     def shell(self) -> str:
-        return "mount --rbind \"$ROOT\" \"$ROOT\"\nmount --make-rprivate \"$ROOT\""
+        return 'mount --rbind "$ROOT" "$ROOT"\nmount --make-rprivate "$ROOT"'
 
 
 @dataclass(frozen=True)

@@ -91,3 +91,36 @@ class JoinCgroup(Step):
 
     def shell(self) -> str:
         return "\n".join(f"echo 0 > {quote(directory)}/cgroup.procs" for directory in self.directories)
+
+
+@dataclass(frozen=True)
+class AllowDevices(Step):
+    """Which devices the group may use: lines in two files of version 1, a BPF program in version 2."""
+
+    side: ClassVar[Side] = "host"
+    man: ClassVar[str] = "bpf(2)"
+    lines: tuple[cgroups.Setting, ...]
+    directory: str = ""
+    program: bytes = b""
+
+    def __str__(self) -> str:
+        return (
+            f"attach a device program of {len(self.program) // 8} instructions" if self.program else f"write {len(self.lines)} device rules"
+        )
+
+    @property
+    def why(self) -> str:
+        return "even root with a node of its own making cannot open the host's disks; null, zero, random and terminals stay open"
+
+    def apply(self, context: Context) -> None:
+        for line in self.lines:
+            cgroups.write(line.file, line.value)
+        if self.program:
+            from labkit.linux.cgroups import devices
+
+            devices.attach(self.directory, self.program)
+
+    def shell(self) -> str:
+        if self.program:
+            return "# version 2 asks a BPF program about devices, which no program of util-linux attaches"
+        return "\n".join(line.shell() for line in self.lines)
