@@ -16,7 +16,7 @@ from labkit.linux import capabilities, cgroups, namespaces
 from labkit.runtime.plan import Plan, Step
 from labkit.runtime.spec import Hooks
 from labkit.runtime.state import State
-from labkit.runtime.steps import birth, filesystem, groups, machine, process
+from labkit.runtime.steps import birth, contents, execution, filesystem, groups, identity, machine, session
 from labkit.runtime.steps.filesystem import MountRoot
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ class _Planner:
             yield machine.SetSysctls(tuple(linux.sysctl.items()))
         # After the sysctls, which lie below a path that is now made read-only.
         if linux.readonlyPaths:
-            yield filesystem.ReadonlyPaths(linux.readonlyPaths)
+            yield contents.ReadonlyPaths(linux.readonlyPaths)
         if linux.maskedPaths:
-            yield filesystem.MaskPaths(linux.maskedPaths)
+            yield contents.MaskPaths(linux.maskedPaths)
         yield from self.identity(spec.process)
-        yield process.AwaitStart()
+        yield execution.AwaitStart()
         yield from self.hooks("startContainer", "container", "created")
         yield from self.last(spec.process)
 
@@ -144,7 +144,7 @@ class _Planner:
             options = mount.options
             if destination == "/dev" and "ro" in options and mount.type == "tmpfs":
                 options = tuple(word for word in options if word != "ro")
-                later.append(filesystem.RemountReadonly(destination))
+                later.append(contents.RemountReadonly(destination))
             step = filesystem.Mount(rootfs, destination, mount.type, self.source(mount), options)
             binds_dev = binds_dev or (step.is_bind and destination.rstrip("/") == "/dev")
             yield step
@@ -152,17 +152,17 @@ class _Planner:
         yield from self.hooks("createRuntime", "host", "creating")
         yield from self.hooks("createContainer", "container", "creating")
         if not binds_dev:
-            yield filesystem.MakeDevices(rootfs, self.devices())
+            yield contents.MakeDevices(rootfs, self.devices())
         yield filesystem.PivotRoot(rootfs)
         # A terminal comes from the container's own /dev/pts, and /dev/console is bound before / may be read-only.
-        yield process.NewSession()
+        yield session.NewSession()
         if spec.process.terminal:
             yield self.terminal(spec.process, console=True)
         yield from later
         if spec.linux.rootfsPropagation:
             yield filesystem.SetPropagation("/", spec.linux.rootfsPropagation)
         if spec.root.readonly:
-            yield filesystem.RemountReadonly("/")
+            yield contents.RemountReadonly("/")
 
     def cgroup_mounts(self, destination: str, options: tuple[str, ...], later: list[Step]) -> Iterator[Step]:
         """In version 2 one mount; in version 1 a tmpfs with a mount for each controller, as under the host's /sys/fs/cgroup."""
@@ -184,36 +184,36 @@ class _Planner:
             how = (*options, *words) if own else ("bind", *options)
             yield filesystem.Mount(self.rootfs, f"{destination}/{v1_name}", "cgroup", source, how)
         if "ro" in options:
-            later.append(filesystem.RemountReadonly(destination))
+            later.append(contents.RemountReadonly(destination))
 
     def identity(self, program: oci.Process, in_new_container: bool = True) -> Iterator[Step]:
         """From root of the container to the user that was asked for."""
         if not in_new_container:
-            yield process.NewSession()
+            yield session.NewSession()
             if program.terminal:
                 yield self.terminal(program, console=False)
         if program.rlimits:
-            yield process.SetRlimits(tuple((limit.type, limit.soft, limit.hard) for limit in program.rlimits))
+            yield session.SetRlimits(tuple((limit.type, limit.soft, limit.hard) for limit in program.rlimits))
         if program.oomScoreAdj is not None:
-            yield process.SetOomScore(program.oomScoreAdj)
+            yield session.SetOomScore(program.oomScoreAdj)
         yield from self.scheduling(program)
         if not self.filter_last(program):
             yield from self.seccomp()
         sets = self.capabilities(program)
         user = program.user
-        yield process.ChangeDirectory(program.cwd)
-        yield process.DropBounding(sets.bounding)
-        yield process.SetUser(user.uid, user.gid, user.additionalGids, user.umask, keep=bool(user.uid and sets.permitted))
-        yield process.SetCapabilities(sets)
+        yield execution.ChangeDirectory(program.cwd)
+        yield identity.DropBounding(sets.bounding)
+        yield identity.SetUser(user.uid, user.gid, user.additionalGids, user.umask, keep=bool(user.uid and sets.permitted))
+        yield identity.SetCapabilities(sets)
         if program.noNewPrivileges:
-            yield process.NoNewPrivileges()
-        yield process.CheckCommand(program.args[0], _search_path(program.env))
+            yield identity.NoNewPrivileges()
+        yield execution.CheckCommand(program.args[0], _search_path(program.env))
 
     def last(self, program: oci.Process) -> Iterator[Step]:
         """What happens between the start and the program."""
         if self.filter_last(program):
             yield from self.seccomp()
-        yield process.Exec(program.args, program.env)
+        yield execution.Exec(program.args, program.env)
 
     def capabilities(self, program: oci.Process) -> capabilities.Capabilities:
         """The five sets, without what no process can have: the kernel would refuse all of them for one."""
@@ -239,14 +239,14 @@ class _Planner:
         if profile:
             from labkit.linux import seccomp
 
-            yield process.LoadSeccomp(seccomp.compile(profile), profile.flags, profile.listenerPath, profile.listenerMetadata)
+            yield identity.LoadSeccomp(seccomp.compile(profile), profile.flags, profile.listenerPath, profile.listenerMetadata)
 
     def scheduling(self, program: oci.Process) -> Iterator[Step]:
         domain = self.spec.linux.personality
         if program.scheduler or program.ioPriority or domain:
             from labkit.runtime.limits import io_priority, scheduling_attributes
 
-            yield process.SetScheduling(
+            yield session.SetScheduling(
                 scheduling_attributes(program.scheduler) if program.scheduler else None,
                 io_priority(program.ioPriority) if program.ioPriority else None,
                 {"LINUX": 0, "LINUX32": 8}[domain.domain] if domain else None,
@@ -254,7 +254,7 @@ class _Planner:
 
     def terminal(self, program: oci.Process, console: bool) -> Step:
         size = program.consoleSize
-        return process.OpenTerminal((size.height, size.width) if size else None, console)
+        return session.OpenTerminal((size.height, size.width) if size else None, console)
 
     def devices(self) -> tuple[Device, ...]:
         from labkit.linux import devices

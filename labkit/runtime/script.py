@@ -18,7 +18,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from labkit.runtime.steps import birth, filesystem, groups, process
+from labkit.runtime.steps import birth, execution, filesystem, groups, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from labkit.runtime.plan import Plan, Step
 
 # Words before the program, in the order in which they execute each other; chroot, which leaves the tools behind, is last.
-_PREFIXES = (process.DropBounding, process.SetCapabilities, process.NoNewPrivileges, process.SetUser)
+_PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges, identity.SetUser)
 _AT_BIRTH = (groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.Clone)
 
 
@@ -48,7 +48,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     for step in plan.steps[:first]:
         yield from _commented(step)
     yield from _birth(born)
-    late = (filesystem.PivotRoot, process.Exec, *_PREFIXES)
+    late = (filesystem.PivotRoot, execution.Exec, *_PREFIXES)
     for step in plan.steps[first + 1 :]:
         if not isinstance(step, (*late, *_AT_BIRTH)):
             yield from _commented(step)
@@ -87,7 +87,7 @@ def _end(plan: Plan) -> Iterator[str]:
             yield f"# {step.why} ({step.man})"
             yield "# (The plan pivots here. A shell that has pivoted finds no tools any more; this is how an initramfs does it.)"
             yield step.shell()
-    (program,) = (step for step in plan if isinstance(step, process.Exec))
+    (program,) = (step for step in plan if isinstance(step, execution.Exec))
     chain = [step for kind in _PREFIXES for step in plan if isinstance(step, kind)]
     yield ""
     for step in (*chain, program):

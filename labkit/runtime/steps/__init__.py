@@ -1,11 +1,14 @@
-"""The steps that plans are made of, by subject.
+"""The steps that plans are made of, by subject, in the order in which a container meets them.
 
 groups        MakeCgroup, SetCgroupFile, AllowDevices, JoinCgroup
 birth         Fork, JoinNamespaces, UnshareTime, Clone, SetIdMaps, BecomeRoot
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
-filesystem    SetPropagation, MountRoot, BindRoot, Mount, MakeDevices, PivotRoot, ReadonlyPaths, MaskPaths, RemountReadonly
-process       NewSession, OpenTerminal, SetRlimits, …, DropBounding, SetUser, SetCapabilities, LoadSeccomp, AwaitStart, Exec
-hooks         RunHooks
+filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
+contents      MakeDevices, ReadonlyPaths, MaskPaths, RemountReadonly
+session       NewSession, OpenTerminal, SetRlimits, SetOomScore, SetScheduling
+identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges, LoadSeccomp
+program       ChangeDirectory, CheckCommand, AwaitStart, Exec
+hooks         RunHooks, RunHostHooks
 """
 
 from labkit.runtime.plan import Step

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
-from labkit.linux import devices, idmaps, mountoptions, mounts, paths, syscalls
+from labkit.linux import idmaps, mountoptions, mounts, paths, syscalls
 from labkit.runtime.plan import Side, Step
 
 if TYPE_CHECKING:
-    from labkit.linux.devices import Device
     from labkit.linux.idmaps import IdMap
     from labkit.runtime.context import Context
 
@@ -214,47 +213,6 @@ class AttachMount(Step):
 
 
 @dataclass(frozen=True)
-class MakeDevices(Step):
-    """Device nodes in the container's /dev, and the links that programs expect beside them."""
-
-    man: ClassVar[str] = "mknod(2)"
-    rootfs: str
-    nodes: tuple[Device, ...]
-
-    def __str__(self) -> str:
-        return "make " + " ".join(os.path.basename(node.path) for node in self.nodes) + " in /dev"
-
-    @property
-    def why(self) -> str:
-        return "no program runs long without /dev/null; the disks of the host are not among them"
-
-    def apply(self, context: Context) -> None:
-        for node in self.nodes:
-            devices.make(self.rootfs, node)
-        for link, target in LINKS:
-            with paths.inside(self.rootfs, os.path.dirname(link), "dir") as directory:
-                try:
-                    os.symlink(target, f"{directory}/{os.path.basename(link)}")
-                except FileExistsError:
-                    continue  # the image brings its own
-
-    def shell(self) -> str:
-        lines = [
-            f'mknod -m {node.fileMode or 0o666:o} "$ROOT"{quote(node.path)} {node.type} {node.major} {node.minor}' for node in self.nodes
-        ]
-        return "\n".join(lines + [f'ln -sfn {target} "$ROOT"{link}' for link, target in LINKS])
-
-
-LINKS = (
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-)
-
-
-@dataclass(frozen=True)
 class PivotRoot(Step):
     """The rootfs becomes ``/``, and the host's tree leaves this mount namespace."""
 
@@ -274,76 +232,3 @@ class PivotRoot(Step):
     def shell(self) -> str:
         # A shell that has pivoted finds none of its own tools any more; this is how an initramfs goes (switch_root(8)).
         return 'cd "$ROOT"\nmount --move . /'
-
-
-@dataclass(frozen=True)
-class MaskPaths(Step):
-    """Kernel files that tell or do too much: hidden."""
-
-    man: ClassVar[str] = "proc(5)"
-    paths: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "hide " + ", ".join(self.paths)
-
-    @property
-    def why(self) -> str:
-        return "these are the whole machine's, in no namespace: /dev/null over files, an empty tmpfs over directories"
-
-    def apply(self, context: Context) -> None:
-        for path in self.paths:
-            mounts.mask(path)
-
-    def shell(self) -> str:
-        body = (
-            '    if [ -d "$ROOT$path" ]; then mount -t tmpfs -o ro tmpfs "$ROOT$path"\n'
-            '    elif [ -e "$ROOT$path" ]; then mount --bind "$ROOT"/dev/null "$ROOT$path"; fi'
-        )
-        return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
-
-
-@dataclass(frozen=True)
-class ReadonlyPaths(Step):
-    """Kernel files that may be read and not written."""
-
-    man: ClassVar[str] = "proc(5)"
-    paths: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "make " + ", ".join(self.paths) + " read-only"
-
-    @property
-    def why(self) -> str:
-        return "writing here would change the whole machine, not the container"
-
-    def apply(self, context: Context) -> None:
-        for path in self.paths:
-            if os.path.exists(path):
-                mounts.bind(path, path)
-                mounts.remount_readonly(path)
-
-    def shell(self) -> str:
-        body = '    [ -e "$ROOT$path" ] || continue\n    mount --rbind "$ROOT$path" "$ROOT$path"\n    mount -o remount,bind,ro "$ROOT$path"'
-        return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
-
-
-@dataclass(frozen=True)
-class RemountReadonly(Step):
-    """A mount that was written to while it was set up, and may not be from now on."""
-
-    man: ClassVar[str] = "mount(2)"
-    target: str
-
-    def __str__(self) -> str:
-        return f"remount {self.target} read-only"
-
-    @property
-    def why(self) -> str:
-        return "what is mounted and made on it is in place: now nothing there may change"
-
-    def apply(self, context: Context) -> None:
-        mounts.remount_readonly(self.target)
-
-    def shell(self) -> str:
-        target = '"$ROOT"' if self.target == "/" else f'"$ROOT"{quote(self.target)}'
-        return f"mount -o remount,bind,ro {target}"
