@@ -253,9 +253,9 @@ def update(options: argparse.Namespace) -> int:
 
 def features(_options: argparse.Namespace) -> int:
     """``features``."""
-    from labkit.runtime import features
+    from labkit.runtime import codec, features
 
-    _print_json(features.features())
+    _print_json(codec.encode(features.features()))
     return 0
 
 
