@@ -4,7 +4,7 @@ Before and after each test outside tests/unit, each module of them, and each not
 
     mounts        of our mount namespace (/proc/self/mountinfo)
     links         of our network namespace (/sys/class/net)
-    cgroups       in every hierarchy that is mounted
+    cgroups       in every hierarchy that is mounted; labkit/ itself, which all others are in, may stay
     namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
     processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
     state         entries of the directories under /run/labkit and /var/lib/labkit
@@ -52,21 +52,21 @@ class Traces:
         """What is there now and was not there before, and the mounts and links that are missing."""
         kinds = [field.name for field in fields(self)]
         left = [f"{kind}: {line}" for kind in kinds for line in sorted(getattr(self, kind) - getattr(before, kind))]
+        left = [line for line in left if not is_in_use_by_others(line)]
         gone = [f"{kind}: {line} is gone" for kind in ("mounts", "links") for line in sorted(getattr(before, kind) - getattr(self, kind))]
         return left + [line for line in gone if "labkit" not in line and " lk" not in line]
 
 
 def traces(temporary: str) -> Traces:
     """What there is now; ``temporary`` is the directory that this run of the tests may use."""
-    ours = descendants()
     return Traces(
         mounts=frozenset(
             f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_another_run(mount.target, temporary)
         ),
         links=frozenset(f" {name}" for name in os.listdir("/sys/class/net")),
-        cgroups=frozenset(cgroups_of_ours(ours)),
+        cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
-        processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in ours.values()),
+        processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in descendants().values()),
         state=frozenset(
             f"{directory}/{name}"
             for parent in ("/run/labkit", "/var/lib/labkit")
@@ -90,19 +90,10 @@ def descendants() -> dict[int, processes.Stat]:
     return found
 
 
-def cgroups_of_ours(ours: dict[int, processes.Stat]) -> Iterator[str]:
+def groups() -> Iterator[str]:
     for mount in mounts.table():
-        if mount.fstype not in ("cgroup", "cgroup2"):
-            continue
-        for directory, _, _ in os.walk(mount.target):
-            try:
-                with open(f"{directory}/cgroup.procs") as file:
-                    members = {int(line) for line in file}
-            except (OSError, ValueError):
-                continue
-            # Neither root groups nor somebody else's: those where a process of another descent lives.
-            if not members or members & ours.keys():
-                yield directory
+        if mount.fstype in ("cgroup", "cgroup2"):
+            yield from (directory for directory, _, _ in os.walk(mount.target) if directory != f"{mount.target}/labkit")
 
 
 def namespaces_held() -> Iterator[str]:
@@ -129,6 +120,18 @@ def subdirectories(parent: str) -> list[str]:
         return [entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+
+
+def is_in_use_by_others(line: str) -> bool:
+    """Whether it is a cgroup in which processes live, and none of them descends from us."""
+    kind, _, directory = line.partition(": ")
+    if kind != "cgroups":
+        return False
+    try:
+        members = {int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()}
+    except OSError:
+        return False
+    return bool(members) and not members & descendants().keys()
 
 
 def is_of_another_run(target: str, temporary: str) -> bool:
