@@ -6,7 +6,7 @@
     >>> box = runtime.create("/tmp/bundle")        # up to the point where the program would be executed
 
     spec, codec, validate    config.json as frozen dataclasses, refused with the field's path
-    planner ──▶ plan         the steps of a container, in order; script prints them for sh
+    planner ──▶ plans        the steps of a container, in order; script prints them for sh
     steps/                   what each step does, undoes, is in shell, and is good for
     conduct, handshake       the one executor, and how its two sides take turns
     container, state         created, running, stopped: the life of a container, and what is on disk

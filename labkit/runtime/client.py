@@ -31,7 +31,7 @@ from labkit.runtime.spawner import Request, submit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from labkit.runtime.plan import Plan
+    from labkit.runtime.plans import Plan
     from labkit.runtime.steps.filesystem import MountRoot
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from labkit.runtime.context import Context
-    from labkit.runtime.plan import Run
+    from labkit.runtime.plans import Run
 
 
 def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None:

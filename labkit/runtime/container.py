@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from labkit.runtime.context import Context
-    from labkit.runtime.plan import Plan, Run
+    from labkit.runtime.plans import Plan, Run
     from labkit.runtime.spec import Hook, Process
     from labkit.runtime.state import State
     from labkit.runtime.steps.filesystem import MountRoot

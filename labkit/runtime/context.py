@@ -11,7 +11,7 @@ from labkit.errors import LabError
 
 if TYPE_CHECKING:
     from labkit.runtime.handshake import Channel
-    from labkit.runtime.plan import Plan
+    from labkit.runtime.plans import Plan
 
 
 @dataclass(eq=False)

@@ -28,7 +28,7 @@ from labkit.runtime.handshake import await_done, packed
 from labkit.runtime.stdio import Held
 
 if TYPE_CHECKING:
-    from labkit.runtime.plan import Run
+    from labkit.runtime.plans import Run
     from labkit.runtime.spawner import Request
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import InvalidInput
 from labkit.linux import capabilities, cgroups, namespaces
-from labkit.runtime.plan import Plan, Step
+from labkit.runtime.plans import Plan, Step
 from labkit.runtime.spec import Hooks
 from labkit.runtime.state import State
 from labkit.runtime.steps import birth, contents, execution, filesystem, groups, identity, machine, session

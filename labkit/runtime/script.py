@@ -23,7 +23,7 @@ from labkit.runtime.steps import birth, execution, filesystem, groups, identity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from labkit.runtime.plan import Plan, Step
+    from labkit.runtime.plans import Plan, Step
 
 # Words before the program, in the order in which they execute each other; chroot, which leaves the tools behind, is last.
 _PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges, identity.SetUser)

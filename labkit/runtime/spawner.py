@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labkit.runtime.plan import Plan
+    from labkit.runtime.plans import Plan
 
 
 @dataclass(frozen=True, eq=False)

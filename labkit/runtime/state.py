@@ -29,7 +29,7 @@ from labkit.runtime.spec import Hooks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from labkit.runtime.plan import Plan, Step
+    from labkit.runtime.plans import Plan, Step
 
 ROOT = "/run/labkit/runtime"
 LESSONS = "/run/labkit/lessons"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from labkit.linux.namespaces import Namespace
-    from labkit.runtime.plan import Plan, Step
+    from labkit.runtime.plans import Plan, Step
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ program       ChangeDirectory, CheckCommand, AwaitStart, Exec
 hooks         RunHooks, RunHostHooks
 """
 
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 from labkit.runtime.steps.groups import MakeCgroup
 
 UNDOABLE: dict[str, type[Step]] = {"MakeCgroup": MakeCgroup}

@@ -16,7 +16,7 @@ from labkit.errors import KernelError, NotFound
 from labkit.linux import idmaps, namespaces, syscalls
 from labkit.runtime.conduct import become_container
 from labkit.runtime.handshake import Channel
-from labkit.runtime.plan import Side, Step
+from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.linux.idmaps import IdMap

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.linux import devices, mounts, paths
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.linux.devices import Device

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError, LabError
 from labkit.linux import syscalls
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context

@@ -18,7 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.linux import idmaps, mountoptions, mounts, paths, syscalls
-from labkit.runtime.plan import Side, Step
+from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.linux.idmaps import IdMap

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import cgroups
-from labkit.runtime.plan import Side, Step
+from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
 from labkit.runtime.context import Context
-from labkit.runtime.plan import Side, Step
+from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.runtime.spec import Hook

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import capabilities, seccomp, syscalls
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.linux.capabilities import Capabilities

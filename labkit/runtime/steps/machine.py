@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from labkit.linux import links, syscalls, sysctls
 from labkit.runtime.context import Context
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 
 
 @dataclass(frozen=True)

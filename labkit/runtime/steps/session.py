@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import mounts, pty, rlimits, syscalls
-from labkit.runtime.plan import Step
+from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
