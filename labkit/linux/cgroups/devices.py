@@ -183,8 +183,6 @@ def attach(directory: str, program: bytes) -> None:
     except OSError as error:
         raise KernelError.of(error, "open", directory, "there is no such group") from None
     except KernelError as error:
-        if error.errno == EINVAL:
-            raise Unsupported("device rules: this kernel was built without CONFIG_CGROUP_BPF") from None
         hint = "it takes root, and no other program may claim the group for itself" if error.errno == EPERM else ""
         raise KernelError(error.errno, "attach device program to", directory, hint) from None
 
@@ -200,7 +198,12 @@ def _attached(group: int) -> tuple[int, ...]:
     """The ids of the programs that are attached to the group itself."""
     ids = create_string_buffer(64 * 4)
     attributes = create_string_buffer(pack("4IQI", group, _AT_DEVICES, 0, 0, addressof(ids), 64), 32)
-    syscalls.bpf(_PROG_QUERY, attributes)
+    try:
+        syscalls.bpf(_PROG_QUERY, attributes)
+    except KernelError as error:
+        if error.errno == EINVAL:
+            raise Unsupported("device rules: this kernel was built without CONFIG_CGROUP_BPF") from None
+        raise
     (count,) = unpack_from("I", attributes, 24)
     return unpack_from(f"{count}I", ids)
 

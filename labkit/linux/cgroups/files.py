@@ -2,7 +2,9 @@
 
     64                            a number; "max" where there is no limit
     oom_kill 1                    flat keyed
-    8:0 rbytes=4096 wbytes=0      nested keyed        (Documentation/admin-guide/cgroup-v2.rst, Format)
+    8:0 rbytes=4096 wbytes=0      nested keyed
+
+The names are those of ``Documentation/admin-guide/cgroup-v2.rst``, section Format, in the kernel's source.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ _HINTS = {
     (ENODEV, ""): "there is no such block device, or the group is gone",
     (ESRCH, ""): "there is no such process",
     (ENOSPC, ""): "the group has no CPUs or memory nodes yet: see its cpuset.cpus and cpuset.mems",
+    (EPERM, "devices.allow"): "the group above may not use that device itself",
     (EBUSY, "memory.limit_in_bytes"): "its processes hold more than that, and it cannot be taken back",
     (EINVAL, "memory.limit_in_bytes"): "more than the limit of RAM and swap together? set memory_swap too",
     (EBUSY, "cgroup.procs"): "a v2 group that hands controllers down holds no processes itself: use a group below it",

@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def mode(self) -> str:
-        """"v1", "v2", "hybrid", or "none" where no hierarchy is mounted."""
+        """One of "v1", "v2", "hybrid", and "none" where no hierarchy is mounted."""
         v1 = any(controller.version == 1 for controller in self.controllers.values())
         if self.unified:
             return "hybrid" if v1 else "v2"

@@ -129,7 +129,9 @@ USAGE = {"memory": memory_usage, "cpuacct": cpu_usage, "pids": pids_usage, "io":
 
 
 def memory_events(text: Reader) -> dict[str, int | None]:
-    return {"memory_max_hit": number(text("memory.failcnt")), "oom_kill": flat(text("memory.oom_control")).get("oom_kill")}
+    ram, both = number(text("memory.failcnt")), number(text("memory.memsw.failcnt"))
+    hits = None if ram is None else ram + (both or 0)
+    return {"memory_max_hit": hits, "oom_kill": flat(text("memory.oom_control")).get("oom_kill")}
 
 
 def cpu_events(text: Reader) -> dict[str, int | None]:

@@ -199,7 +199,7 @@ def io_in_force(found: Limits, text: Reader) -> Limits:
         io=tuple(
             IoLimit(*map(int, device.split(":")), *(limit(rates.get(name, "max")) for name in names))
             for device, rates in nested(text("io.max")).items()
-        )
+        ),
     )
 
 
