@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 from labkit.errors import Conflict, InvalidInput, KernelError, NotFound, Unsupported
 from labkit.linux import cgroups, processes, syscalls
-from labkit.linux.cgroups import Cgroup, Controller, Layout, Limits
+from labkit.linux.cgroups import Cgroup, Controller, IoLimit, Layout, Limits
 
 InChild = Callable[[Callable[[], Any]], Any]
 
@@ -182,6 +185,52 @@ def test_limits_are_in_force_as_they_were_set(limited: Callable[..., Cgroup]) ->
     assert {name: getattr(found, name) for name in limits} == limits
 
 
+def test_an_idle_group_becomes_busy_again(limited: Callable[..., Cgroup]) -> None:
+    group = limited(cpu_idle=1, cpu_weight=300)
+    assert group.limits_in_force().cpu_idle == 1
+    group.limit(Limits(cpu_idle=0, cpu_weight=300))
+    assert (group.limits_in_force().cpu_idle, group.limits_in_force().cpu_weight) == (0, 300)
+
+
+def test_writing_to_a_disk_is_counted_and_slowed_down(limited: Callable[..., Cgroup]) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        disk = disk_below(directory)
+        if disk is None:
+            pytest.skip("/var/tmp is on no block device")
+
+        def write() -> None:
+            file = os.open(f"{directory}/file", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+            block = mmap.mmap(-1, 256 << 10)  # memory that begins with a page, as O_DIRECT wants it
+            os.write(file, block)
+            os.preadv(file, [block], 0)
+
+        free, slow = limited(), limited(io=(IoLimit(*disk, write_bps=MIB, read_iops=1000),))
+        assert wait(spawn(free, write)) == 0
+        began = time.monotonic()
+        assert wait(spawn(slow, write)) == 0
+        assert time.monotonic() - began > 0.2
+    for group in (free, slow):
+        usage = group.usage()
+        assert usage.io_read is not None and usage.io_read >= 256 << 10
+        assert usage.io_write is not None and 256 << 10 <= usage.io_write < 16 * MIB
+    assert slow.limits_in_force().io == (IoLimit(*disk, write_bps=MIB, read_iops=1000),)
+    assert free.limits_in_force().io == ()
+
+
+def disk_below(path: str) -> tuple[int, int] | None:
+    """The numbers of the whole disk that a file system is on."""
+    device = os.stat(path).st_dev
+    where = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    if os.path.exists(f"{where}/partition"):
+        where = os.path.dirname(where)
+    try:
+        with open(f"{where}/dev") as file:
+            major, minor = file.read().split(":")
+    except FileNotFoundError:
+        return None
+    return int(major), int(minor)
+
+
 def test_limits_can_be_raised_lowered_and_lifted(limited: Callable[..., Cgroup]) -> None:
     group = limited(memory=64 * MIB, memory_swap=64 * MIB, pids=20, cpu_quota=10_000)
     for size in (128 * MIB, 32 * MIB):  # RAM may never be more than RAM and swap together: the order is not the same both ways
@@ -195,8 +244,10 @@ def test_limits_can_be_raised_lowered_and_lifted(limited: Callable[..., Cgroup])
 
 def test_a_limit_that_cannot_be_is_refused_with_a_cause_and_leaves_no_group() -> None:
     path = f"labkit/test-{os.getpid()}-refused"
-    with pytest.raises(KernelError, match=r"write 4095 to .*cpuset\.cpus"):
+    with pytest.raises(KernelError, match=r"write 4095 to .*cpuset\.cpus: E[A-Z]+ \(.*this machine"):
         cgroups.create(path, Limits(cpus="4095"))
+    with pytest.raises(KernelError, match="no more than the quota"):
+        cgroups.create(path, Limits(cpu_quota=10_000, cpu_burst=20_000))
     with pytest.raises(InvalidInput):
         cgroups.create(path, Limits(unified={"../memory.max": "1"}), CORE)
     assert not Cgroup(path).exists()

@@ -10,7 +10,7 @@ The names are those of ``Documentation/admin-guide/cgroup-v2.rst``, section Form
 from __future__ import annotations
 
 import os
-from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, EROFS, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESRCH
 
 from labkit.errors import KernelError, Unsupported
 
@@ -19,12 +19,20 @@ _HINTS = {
     (EPERM, ""): "only root may",
     (EROFS, ""): "this cgroup file system is mounted read-only",
     (ENOENT, ""): "there is no such group",
-    (ENODEV, ""): "there is no such block device, or the group is gone",
+    (ENODEV, ""): "there is no such disk (a partition will not do), or the group is gone",
+    (ERANGE, ""): "this machine does not have so many",
     (ESRCH, ""): "there is no such process",
     (ENOSPC, ""): "the group has no CPUs or memory nodes yet: see its cpuset.cpus and cpuset.mems",
     (EPERM, "devices.allow"): "the group above may not use that device itself",
     (EBUSY, "memory.limit_in_bytes"): "its processes hold more than that, and it cannot be taken back",
     (EINVAL, "memory.limit_in_bytes"): "more than the limit of RAM and swap together? set memory_swap too",
+    (EINVAL, "cpu.cfs_period_us"): "from 1000 to 1000000 µs",
+    (EINVAL, "cpu.cfs_quota_us"): "at least 1000 µs, and no larger share than the group above has",
+    (EINVAL, "cpu.max"): "at least 1000 µs, in a period of at most 1000000",
+    (EINVAL, "cpu.cfs_burst_us"): "no more than the quota",
+    (EINVAL, "cpu.max.burst"): "no more than the quota",
+    (EINVAL, "cpuset.cpus"): "a list such as 0-1,3, of CPUs that this machine has",
+    (EINVAL, "cpuset.mems"): "a list such as 0, of memory nodes that this machine has",
     (EBUSY, "cgroup.procs"): "a v2 group that hands controllers down holds no processes itself: use a group below it",
     (EBUSY, "cgroup.subtree_control"): "a v2 group that holds processes hands no controllers down: move them to a group below it",
     (ENOENT, "cgroup.subtree_control"): "the group above does not hand that controller down",

@@ -5,8 +5,8 @@ A hierarchy is a tree of groups, mounted like a file system. Each controller (me
     v1       /sys/fs/cgroup/memory/labkit/c1     a tree for each controller, or for two or three together:
              /sys/fs/cgroup/cpu,cpuacct/…        one group has a directory in each
     v2       /sys/fs/cgroup/labkit/c1            one tree for all
-    hybrid   as v1, and besides                  what no v1 tree has taken, and what version 2 does without a controller:
-             /sys/fs/cgroup/unified/labkit/c1    births into a group, pressure, killing at once
+    hybrid   as v1, and besides                  for what no v1 tree has taken, and what version 2 does without
+             /sys/fs/cgroup/unified/labkit/c1    a controller: births into a group, pressure
 
 So the version is a matter of each controller, not of the machine: ``detect().controllers["memory"].version``.
 """

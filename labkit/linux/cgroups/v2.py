@@ -41,12 +41,14 @@ def memory(limits: Limits, files: Collection[str]) -> Iterator[Line]:
 
 
 def cpu(limits: Limits, files: Collection[str]) -> Iterator[Line]:
-    if limits.cpu_idle is not None:
-        yield "cpu.idle", str(limits.cpu_idle), "1: it runs when nobody else wants the CPU"
+    if limits.cpu_idle == 0:  # before the weight, which it resets
+        yield "cpu.idle", "0", "it takes its share again"
     if limits.cpu_shares is not None:
         yield "cpu.weight", str(shares_to_weight(limits.cpu_shares)), "its share of a busy CPU, against its siblings'"
     if limits.cpu_weight is not None:
         yield "cpu.weight", str(limits.cpu_weight), "its share of a busy CPU, against its siblings'"
+    if limits.cpu_idle:  # after the weight, which it forbids to change
+        yield "cpu.idle", "1", "it runs when nobody else wants the CPU"
     if limits.cpu_quota is not None or limits.cpu_period is not None:
         quota = "max" if limits.cpu_quota is None else _max(limits.cpu_quota)
         period = "" if limits.cpu_period is None else f" {limits.cpu_period}"

@@ -101,9 +101,15 @@ def test_cpu_weight_and_shares_are_one_thing_in_two_units() -> None:
         Limits(cpu_weight=100, cpu_shares=1024)
 
 
-def test_idle() -> None:
+def test_an_idle_group_cannot_change_its_weight_and_one_that_is_no_longer_idle_has_lost_it() -> None:
+    for weight in ("shares", "weight"):
+        values = {f"cpu_{weight}": 1024}
+        for layout in (V1, V2):
+            idle = [file.rpartition("cpu.")[2] for file, _ in written(Limits(cpu_idle=1, **values), layout)]
+            busy = [file.rpartition("cpu.")[2] for file, _ in written(Limits(cpu_idle=0, **values), layout)]
+            assert idle == busy[::-1] == ["shares" if layout is V1 else "weight", "idle"]
     assert written(Limits(cpu_idle=1), V1) == [("cpu/c1/cpu.idle", "1")]
-    assert written(Limits(cpu_idle=1), V2) == [("c1/cpu.idle", "1")]
+    assert written(Limits(cpu_idle=0), V2) == [("c1/cpu.idle", "0")]
 
 
 def test_shares_and_weight_are_converted_as_runc_does() -> None:
