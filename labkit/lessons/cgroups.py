@@ -19,7 +19,7 @@ def memory_limit() -> Verdict:
     if limit is None:
         return failed("Not yet: the group has no memory limit, and the program got its 100 MiB.", _RUN_IT)
     if limit != wanted:
-        return failed(f"The limit in force is {limit:,} bytes; 64 MiB are {wanted:,}.", "the unit is bytes, and 1 MiB is `1 << 20` of them.")
+        return failed(f"The limit in force is {limit:,} bytes; 64 MiB are {wanted:,}.", "the unit is bytes; 1 MiB is `1 << 20` of them.")
     if not room.events().oom_kill:
         return failed("The limit is right, but nothing has run into it.", "run the starter cell once more.")
     return passed(f"The kernel holds the group to {limit:,} bytes, and has killed {room.events().oom_kill} in it for wanting more.")

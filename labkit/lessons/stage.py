@@ -47,6 +47,16 @@ class Lesson:
     def __repr__(self) -> str:
         return f"{self.notebook}: the stage is set and empty."
 
+    def fresh(self, name: str, *inside: str) -> tuple[str, ...]:
+        """Empty directories ``inside`` the directory ``name`` of the lesson's data, whatever was there before, mounted or not."""
+        place = f"{self.data}/{name}"
+        _unmount_below(f"{place}/")
+        shutil.rmtree(place, ignore_errors=True)
+        made = tuple(f"{place}/{each}" for each in inside)
+        for directory in made:
+            os.makedirs(directory)
+        return made
+
     def end(self) -> Verdict:
         """Take down all that the lesson made, and say what is left: nothing, or the name of what resists."""
         self._clear()
@@ -59,7 +69,7 @@ class Lesson:
     def remains(self) -> tuple[str, ...]:
         """The names of what exists of this lesson: processes, mounts, control groups, directories."""
         processes = [f"process {pid}" for pid in boxes()]
-        mounted = [f"mount {target}" for target in self._mounts()]
+        mounted = [f"mount {target}" for target in _mounts_below(f"{self.run}/", f"{self.data}/")]
         groups = [f"control group {self.groups}"] if cgroups.Cgroup(self.groups).exists() else []
         files = [path for path in (self.run, self.data) if os.path.exists(path)]
         return (*processes, *mounted, *groups, *files)
@@ -73,14 +83,9 @@ class Lesson:
             with suppress(NotFound):
                 _end(pid)
         group.delete()
-        for target in self._mounts():
-            mounts.unmount(target, lazy=True)
+        _unmount_below(f"{self.run}/", f"{self.data}/")
         for directory in (self.run, self.data):
             shutil.rmtree(directory, ignore_errors=True)
-
-    def _mounts(self) -> list[str]:
-        below = (self.run + "/", self.data + "/")
-        return [mount.target for mount in reversed(mounts.table()) if f"{mount.target}/".startswith(below)]
 
 
 def begin(notebook: str) -> Lesson:
@@ -124,6 +129,16 @@ def _unlock(number: str) -> None:
         for directory in cgroups.directories("labkit", cgroups.detect()):
             with suppress(OSError):  # gone already, or in use
                 os.rmdir(directory)
+
+
+def _mounts_below(*places: str) -> list[str]:
+    """Where something is mounted in these directories, the last that was mounted first."""
+    return [mount.target for mount in reversed(mounts.table()) if f"{mount.target}/".startswith(places)]
+
+
+def _unmount_below(*places: str) -> None:
+    for target in _mounts_below(*places):
+        mounts.unmount(target, lazy=True)
 
 
 def _end(pid: int) -> None:

@@ -81,9 +81,9 @@ class CgroupUsage(View):
         memory = limits.memory if limits.memory and limits.memory > 0 else None
         pids = limits.pids if limits.pids and limits.pids > 0 else None
         self.gauges = [
-            Gauge("memory", usage.memory, memory, f"{_size(usage.memory)} of {_size(memory)}" if memory else f"{_size(usage.memory)}, no limit"),
-            Gauge("cpu", rate, cpus, f"{_percent(rate)}, at most {_percent(cpus)} of a CPU" if cpus else f"{_percent(rate)}, no limit"),
-            Gauge("pids", usage.pids, pids, f"{usage.pids} of {pids}" if pids else f"{usage.pids}, no limit"),
+            Gauge("memory", usage.memory, memory, _size(usage.memory) + (f" of {_size(memory)}" if memory else ", no limit")),
+            Gauge("cpu", rate, cpus, _percent(rate) + (f", at most {_percent(cpus)} of a CPU" if cpus else ", no limit")),
+            Gauge("pids", usage.pids, pids, _count(usage.pids) + (f" of {pids}" if pids else ", no limit")),
         ]
         for gauge in self.gauges:
             self._past[gauge.name] = [*self._past.get(gauge.name, []), gauge.filled][-_KEPT:]
@@ -107,8 +107,9 @@ class CgroupUsage(View):
             f"<td style='padding:0 1em'>{escaped(gauge.words)}</td><td>{_curve(self._past[gauge.name], colour)}</td></tr>"
             for gauge, colour in zip(self.gauges, COLOURS, strict=False)
         )
-        return f"<p style='margin:.3em 0'><code>{escaped(self.group.path)}</code></p><table style='line-height:1.7'>{rows}</table>" \
-               f"<p style='margin:.3em 0;color:{FAINT}'>{escaped(self.story)}</p>"  # fmt: skip
+        title = f"<p style='margin:.3em 0'><code>{escaped(self.group.path)}</code></p>"
+        story = f"<p style='margin:.3em 0;color:{FAINT}'>{escaped(self.story)}</p>"
+        return f"{title}<table style='line-height:1.7'>{rows}</table>{story}"
 
     def controls(self) -> list[ipywidgets.Widget]:
         import ipywidgets
@@ -164,6 +165,10 @@ def _curve(past: list[float], colour: str) -> str:
 
 def _size(size: int | None) -> str:
     return "not counted here" if size is None else f"{size / 2**20:.0f} MiB"
+
+
+def _count(number: int | None) -> str:
+    return "not counted here" if number is None else str(number)
 
 
 def _percent(cpus: float | None) -> str:

@@ -24,6 +24,19 @@ WRONG = {
     "cgroups.half-a-cpu": [("quota = 50_000", "quota = 500_000", "are 5 CPUs")],
     "cgroups.priority": [("weight = 300", "weight = 400", "4.0 times as much")],
     "cgroups.fork-bomb": [("most = 16", "most = 64", "may have 64")],
+    "unions.order": [
+        ('["theme", "site", "base"]', '["base", "site", "theme"]', "shows the page of base"),
+        ('["theme", "site", "base"]', '["theme", "base"]', "files of another layer are missing"),
+    ],
+    "unions.whiteout": [("S_IFCHR", "S_IFREG", "a file of its own"), ("S_IFCHR", "S_IFIFO", "a file of its own")],
+    "unions.restored": [
+        ("directory = mine.upper", "directory = image.upper", "gone from the image"),
+        ('directory = mine.upper', 'import shutil; shutil.rmtree(mine.upper + "/home")\ndirectory = mine.upper', "own work is gone"),
+    ],
+    "unions.ten-for-one": [
+        ('parent = "image"', 'parent = "c0"', "there are 0"),
+        ('f"c{number}", parent=parent)', 'f"c{number}", parent=parent)\n    lessons.busybox_root(rack.get(f"c{number}").upper)', "no shell from"),
+    ],
     "cgroups.frozen": [('"freeze"', '"kill"', "nobody is left")],
 }
 
