@@ -4,20 +4,22 @@
     >>> box.run("hostname student-7; ps -o pid,ppid,args")
     >>> box.close()
 
-A notebook's kernel has many threads, and what one thread unshares the others keep; so the namespaces are made in a fresh
-process, ``python -m labkit.linux.box``, that this module also is:
+A notebook's kernel has many threads, and a thread that unshares leaves the others behind; so a fresh process with a single one,
+``python -m labkit.linux.box``, does it. This module is both sides:
 
-    notebook                                  helper
-    Box() ────────── starts ────────────────▶ unshare(user)
-          ◀───────── "maps" ─────────────────
-    uid_map, gid_map ── "written" ──────────▶ unshare(the other kinds), fork ──▶ process 1 of the box: mounts /proc
-          ◀───────── "pid", 4711 ──────────────────────────────────────────────
-    run() ────────── command, 3 descriptors ───────────────────────────────────▶ fork, sh -c command
-          ◀───────── exit code, through the third descriptor ────────────────────────────┘
-    close() ──────── end of file ──────────────────────────────────────────────▶ kills what runs in the box, ends
+    notebook                                  helper                     the box
+    Box() ─────────── starts ───────────────▶ clone(new namespaces) ───▶ is born
+          ◀────────── "pid", 4711 ──────────────────────────────────────
+    uid_map, gid_map ─ "go" ───────────────────────────────────────────▶ becomes root, mounts /proc
+          ◀────────── "ready" ──────────────────────────────────────────
+    run() ─────────── command, 3 descriptors ──────────────────────────▶ sh -c command
+          ◀────────── exit code, through the third ─────────────────────
+    close() ───────── end of file ─────────────────────────────────────▶ kills what runs in it, ends
+                                              ends ◀────────────────────
 
-End of file also comes when the notebook is killed with -9, and a pidfd tells of it if another process holds the socket open.
-Without ``pid`` or ``time`` there is no fork: helper and box are one process. Shown in notebook 01.
+The end of any of the three ends the others. End of file also comes when the notebook is killed with -9, and pidfds tell of it if a
+fork of the notebook holds the socket open; the orphans of a box that was killed become children of the helper, which kills them.
+Shown in notebook 01.
 """
 
 from __future__ import annotations
@@ -59,26 +61,26 @@ class Box:
             self._helper = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
         self._pidfd = processes.pidfd(self._helper)
         try:
-            word, *values = self._receive()
-            if word == "maps":
+            (pid,) = self._receive("pid")
+            self.pid = int(pid)
+            if "user" in kinds:
                 uids = uids or (idmaps.IdMap(0, os.geteuid(), 1),)
                 gids = gids or (idmaps.IdMap(0, os.getegid(), 1),)
-                idmaps.write(self._helper, uids, gids)
-                self._channel.send(b"written")
-                word, *values = self._receive()
-            self.pid = int(values[0])
+                idmaps.write(self.pid, uids, gids)
+            self._channel.send(b"go")
+            self._receive("ready")
         except BaseException:
             self.close()
             raise
 
-    def _receive(self) -> list[str]:
-        message = self._channel.recv(1 << 16).decode().split("\0")
-        if message[0] == "failed":
-            code, operation, what, hint = message[1:]
+    def _receive(self, expected: str) -> list[str]:
+        word, *values = self._channel.recv(1 << 16).decode().split("\0")
+        if word == "failed":
+            code, operation, what, hint = values
             raise KernelError(int(code), operation, what, hint)
-        if message == [""]:
+        if word != expected:
             raise LabError("the helper process of a box ended before the box was ready")
-        return message
+        return values
 
     def run(self, command: str, timeout: float = 60) -> str:
         """Run a shell command in the box; what it wrote to its standard output, without the newlines at the end, as ``$(…)`` gives it.
@@ -86,19 +88,22 @@ class Box:
         A command that fails raises ``LabError`` with its exit code and standard error. So does one that runs longer than ``timeout``
         seconds; it is killed. What it leaves in the background goes on until the box is closed.
         """
-        if self._pidfd < 0 or processes.wait(self._pidfd, 0):
-            raise Conflict(f"{self} has ended")
         ours, theirs = socket.socketpair()
         # Files, not pipes: a pipe has no end while a background process still holds it.
         output, errors = os.memfd_create("stdout"), os.memfd_create("stderr")
         with ours, open(output, "rb") as stdout, open(errors, "rb") as stderr:
             with theirs:
-                socket.send_fds(self._channel, [command.encode()], [output, errors, theirs.fileno()])
+                try:
+                    socket.send_fds(self._channel, [command.encode()], [output, errors, theirs.fileno()])
+                except OSError:
+                    raise Conflict(f"{self} has ended") from None
             ours.settimeout(timeout)
             try:
                 code = ours.recv(16).decode()
             except TimeoutError:
                 raise LabError(f"{command}: still running after {timeout:g} seconds, killed") from None
+            except ConnectionResetError:
+                code = ""
             stdout.seek(0)
             stderr.seek(0)
             if code != "0":
@@ -140,50 +145,59 @@ class Box:
 
 
 def main(maker: int, clock_offset: int, kinds: list[str]) -> None:
-    """The life of a helper."""
+    """The helper: make the box, and inherit and kill its orphans when it has ended."""
     channel = socket.socket(fileno=0)
-    end = processes.pidfd(maker)
+    ends = [processes.pidfd(maker), processes.pidfd(os.getpid())]
     try:
-        if "user" in kinds:
-            _become_root(channel)
-        others = [kind for kind in kinds if kind != "user"]
-        if others:
-            namespaces.unshare(*others)
-        if "mnt" in kinds:
-            mounts.make_private()
         if clock_offset:
+            # The clocks of a time namespace can be set until the first process is in it, which this one will not be.
+            namespaces.unshare("time")
+            kinds = [kind for kind in kinds if kind != "time"]
             with open("/proc/self/timens_offsets", "w") as file:
                 file.write(f"monotonic {clock_offset} 0\nboottime {clock_offset} 0\n")
-        if "pid" in kinds or "time" in kinds:
-            _go_on_in_child()
-        pid = os.readlink("/proc/self")  # in the /proc of the maker: the number that the maker knows
-        if "pid" in kinds and "mnt" in kinds:
-            mounts.mount("proc", "/proc", "proc", ["nosuid", "nodev", "noexec"])
-        # Orphans of a command become children of this process, as they do of any process 1.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        with open("/proc/self/comm", "w") as file:
-            file.write("box")
+        box = namespaces.clone(*kinds) if kinds else os.fork()
     except OSError as error:
-        _fail(channel, KernelError.of(error, "make a box of", " ".join(kinds)))
+        _fail(channel, KernelError.of(error, "set the clocks of", "a time namespace"))
     except KernelError as error:
         _fail(channel, error)
+    if box == 0:
+        _be_the_box(channel, ends, kinds)
+        return
+    channel.close()
+    os.waitpid(box, 0)
+    _kill_children()
+
+
+def _be_the_box(channel: socket.socket, ends: list[int], kinds: list[str]) -> None:
+    """The box: settle down in the new namespaces, then serve."""
+    pid = os.readlink("/proc/self")  # in the /proc of the maker, so the number that the maker knows
     channel.send(f"pid\0{pid}".encode())
-    _serve(channel, end)
+    if not channel.recv(16):
+        return
+    try:
+        if "user" in kinds:
+            _become_root()
+        if "mnt" in kinds:
+            mounts.make_private()
+            if "pid" in kinds:
+                mounts.mount("proc", "/proc", "proc", ["nosuid", "nodev", "noexec"])
+        with open("/proc/self/comm", "w") as file:
+            file.write("box")
+        # Orphans of a command become children of the box, as they do of any process 1.
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    except OSError as error:
+        _fail(channel, KernelError.of(error, "settle down in a box of", " ".join(kinds)))
+    except KernelError as error:
+        _fail(channel, error)
+    channel.send(b"ready")
+    _serve(channel, ends)
     if "pid" not in kinds:  # else the kernel kills what is left in the namespace
         _kill_children()
 
 
-def _fail(channel: socket.socket, error: KernelError) -> NoReturn:
-    channel.send(f"failed\0{error.errno}\0{error.operation}\0{error.object}\0{error.hint}".encode())
-    sys.exit(1)
-
-
-def _become_root(channel: socket.socket) -> None:
-    """Enter a new user namespace, and be user 0 there as soon as the maker has written the maps."""
-    namespaces.unshare("user")
-    channel.send(b"maps")
-    if not channel.recv(16):
-        sys.exit(1)
+def _become_root() -> None:
+    """Be user 0 of a user namespace, whose maps are written now."""
     with open("/proc/self/setgroups") as file:
         if file.read().strip() == "allow":
             os.setgroups([])
@@ -192,29 +206,24 @@ def _become_root(channel: socket.socket) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # a change of user had taken our own /proc/self away from us
 
 
-def _go_on_in_child() -> None:
-    """Return in a child, the first process in the new namespaces; here wait for its end. Neither outlives the other."""
-    child = os.fork()
-    if child:
-        os.close(0)
-        os.waitpid(child, 0)
-        os._exit(0)
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+def _fail(channel: socket.socket, error: KernelError) -> NoReturn:
+    channel.send(f"failed\0{error.errno}\0{error.operation}\0{error.object}\0{error.hint}".encode())
+    sys.exit(1)
 
 
-def _serve(channel: socket.socket, end: int) -> None:
-    """Run commands and reap whatever ends, until the maker closes the channel or ends itself."""
+def _serve(channel: socket.socket, ends: list[int]) -> None:
+    """Run commands and reap whatever ends, until the maker closes the channel, or it or the helper ends."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)  # so a child's end wakes the poll
     poll = select.poll()
-    for fd in wake, channel.fileno(), end:
+    for fd in wake, channel.fileno(), *ends:
         poll.register(fd, select.POLLIN)
     commands: dict[int, int] = {}  # the descriptor that takes the exit code: the process
     while True:
         ready = {fd for fd, _ in poll.poll()}
-        if end in ready:
+        if ready.intersection(ends):
             return
         if wake in ready:
             os.read(wake, 4096)
@@ -238,8 +247,8 @@ def _serve(channel: socket.socket, end: int) -> None:
 def _start(command: str, output: int, errors: int) -> int:
     null = os.open("/dev/null", os.O_RDONLY)
     streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((null, output, errors))]
-    # Python ignores these two signals, and a program would inherit that.
-    defaults = (signal.SIGPIPE, signal.SIGXFSZ)
+    # Python ignores two signals, a notebook's starter perhaps others, and a program would inherit that.
+    defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ, file_actions=streams, setsid=True, setsigdef=defaults)
     for fd in null, output, errors:
         os.close(fd)

@@ -144,7 +144,7 @@ def pivot_root(new_root: str) -> None:
         except KernelError as error:
             os.fchdir(before)
             hint = "new root must be a mount point (bind it on itself), and no mount around it shared (make_private)"
-            raise KernelError(error.errno, "pivot_root to", new_root, hint if error.errno == errno.EINVAL else "") from None
+            raise KernelError(error.errno, "pivot_root to", new_root, hint if error.errno in (errno.EINVAL, errno.EBUSY) else "") from None
         os.fchdir(old)
         # Slave, so that the unmount does not spread to the host; not private, so that what the host unmounts goes here too.
         syscalls.mount(None, ".", None, MS_SLAVE | MS_REC)
@@ -179,7 +179,7 @@ def unmount(target: str, lazy: bool = False) -> None:
             return
         hint = {
             errno.EBUSY: f"a process has a file or its working directory there (fuser -vm {target}), or a mount lies below it",
-            errno.EINVAL: "the mount belongs to a more privileged namespace and is locked",
+            errno.EINVAL: "a symbolic link" if os.path.islink(target) else "locked: it came from a more privileged mount namespace",
             errno.EPERM: _NOT_ROOT,
         }.get(error.errno, "")
         raise KernelError(error.errno, "unmount", target, hint) from None

@@ -131,6 +131,18 @@ def unshare(*kinds: str) -> None:
         raise _explained(error, "unshare", chosen) from None
 
 
+def clone(*kinds: str) -> int:
+    """Fork, with the child in new namespaces of these kinds: the child's PID, and in the child 0. For a process with a single thread."""
+    chosen = _chosen(kinds)
+    try:
+        pid, pidfd = syscalls.clone(_flags(chosen))
+    except KernelError as error:
+        raise _explained(error, "clone", chosen) from None
+    if pid:
+        os.close(pidfd)
+    return pid
+
+
 def enter(where: int | str, *kinds: str) -> None:
     """Move the calling thread into namespaces that exist: those of a process (a PID), or the one behind a file.
 
