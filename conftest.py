@@ -7,7 +7,7 @@ Before and after each test outside tests/unit, each module of them, and each not
     cgroups       in every hierarchy that is mounted; labkit/ itself, which all others are in, may stay
     namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
     processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
-    state         entries of the directories under /run/labkit and /var/lib/labkit
+    state         directories of containers and lessons, /run/labkit/*/*
 
 The test fails, naming the difference. Zombies count as gone. A machine has other users, and the kernel needs a moment to
 take things down, so a difference must last: it is looked at again for two seconds. What another run of the tests holds at
@@ -25,6 +25,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from labkit.lab import jupyter
 from labkit.linux import mounts, processes, syscalls
 
 ROOT = Path(__file__).parent
@@ -67,13 +68,7 @@ def traces(temporary: str) -> Traces:
         cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
         processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in descendants().values()),
-        state=frozenset(
-            f"{directory}/{name}"
-            for parent in ("/run/labkit", "/var/lib/labkit")
-            for directory in subdirectories(parent)
-            for name in os.listdir(directory)
-            if "/jupyter" not in directory
-        ),
+        state=frozenset(path for place in subdirectories("/run/labkit") if place != jupyter.RUN for path in subdirectories(place)),
     )
 
 
