@@ -120,8 +120,12 @@ class Box:
         if self._pidfd < 0:
             return
         self._channel.close()
-        if not processes.wait(self._pidfd, 10):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        if not processes.wait(self._pidfd, 2):
+            # Somebody has stopped or frozen it.
+            for pid in self.pid, self._helper:
+                if pid and processes.alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+                processes.wait(self._pidfd, 5)
         os.waitpid(self._helper, 0)
         os.close(self._pidfd)
         self._pidfd = -1
@@ -239,20 +243,26 @@ def _serve(channel: socket.socket, ends: list[int]) -> None:
             command, descriptors, _, _ = socket.recv_fds(channel, 1 << 18, 3, socket.MSG_CMSG_CLOEXEC)
             if not descriptors:
                 return
-            output, errors, reply = descriptors
-            commands[reply] = _start(command.decode(), output, errors)
-            poll.register(reply, select.POLLIN)
+            *streams, reply = descriptors
+            try:
+                commands[reply] = _start(command.decode(), *streams)
+                poll.register(reply, select.POLLIN)
+            except OSError as error:
+                os.write(streams[1], f"no process could be started: {error.strerror}".encode())
+                _reply(reply, 126)
+            for fd in streams:
+                os.close(fd)
 
 
 def _start(command: str, output: int, errors: int) -> int:
-    null = os.open("/dev/null", os.O_RDONLY)
-    streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((null, output, errors))]
+    streams: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, errors, 2),
+    ]
     # Python ignores two signals, a notebook's starter perhaps others, and a program would inherit that.
     defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ, file_actions=streams, setsid=True, setsigdef=defaults)
-    for fd in null, output, errors:
-        os.close(fd)
-    return pid
+    return os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ, file_actions=streams, setsid=True, setsigdef=defaults)
 
 
 def _reap() -> dict[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
-from labkit.linux import idmaps, namespaces, processes
+from labkit.linux import cgroups, idmaps, namespaces, processes
 from labkit.linux.box import Box
 
 
@@ -206,6 +206,24 @@ def test_a_box_that_is_killed_says_so_and_nothing_of_it_is_left(kind: str) -> No
         other.join()
         with pytest.raises(Conflict, match="has ended"):
             box.run("true")
+
+
+def test_a_box_that_was_stopped_ends_all_the_same(kind: str) -> None:
+    box = namespaces.new(kind)
+    box.run("sleep 1004 &")
+    (left,) = processes.children(box.pid)
+    os.kill(box.pid, signal.SIGSTOP)
+    assert wait_for_end(left, box.close)
+    assert not processes.alive(box.pid)
+
+
+def test_a_command_that_cannot_be_started_fails_and_the_box_goes_on() -> None:
+    with namespaces.new("uts") as box, cgroups.create("labkit/test-box", cgroups.Limits(pids=1)) as group:
+        group.add(box.pid)
+        with pytest.raises(LabError, match=r"exit code 126\nno process could be started: Resource temporarily unavailable"):
+            box.run("true")
+        group.limit(cgroups.Limits(pids=5))
+        assert box.run("echo next") == "next"
 
 
 def test_a_box_shows_what_it_is() -> None:

@@ -13,7 +13,6 @@ from labkit.errors import Conflict, KernelError, Unsupported
 from labkit.linux import mounts, namespaces
 from labkit.storage.snapshots import Snapshots
 
-
 IMAGE = """
 mkdir -p etc dir/sub again other
 touch dir/sub/a again/1 again/2 other/x
