@@ -19,18 +19,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labkit.errors import KernelError, NotFound
+from labkit.linux import syscalls
 
 
 @contextmanager
 def inside(root: str, path: str, create: str | None = None) -> Iterator[str]:
     """``path`` as a process sees it whose root directory is ``root``: a name that is safe to mount on.
 
-    Each component is opened from the one before, links are followed by hand, ``..`` goes back along the way it came: neither
+    What is missing is made on a walk: each component is opened from the one before, links are followed by hand, ``..`` goes back along the way it came: neither
     a link in an image (CVE-2019-19921) nor one swapped in at the right moment (CVE-2021-30465) leads out of ``root``.
     ``create`` makes what is missing: directories, and at the end a "dir" or a "file". Yields ``/proc/self/fd/N``.
     """
     try:
-        fd = _walk(root, path, create)
+        fd = _find(root, path, create)
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file or directory below {root}") from None
     except OSError as error:
@@ -39,6 +40,17 @@ def inside(root: str, path: str, create: str | None = None) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
+
+
+def _find(root: str, path: str, create: str | None) -> int:
+    """One system call, which the kernel keeps below ``root``, for what is there; the walk for what has to be made."""
+    directory = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return syscalls.openat2(directory, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS)
+    except KernelError:
+        return _walk(root, path, create)
+    finally:
+        os.close(directory)
 
 
 def _walk(root: str, path: str, create: str | None) -> int:

@@ -44,6 +44,8 @@ MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
 OPEN_TREE_CLONE = 1
 MOVE_MOUNT_F_EMPTY_PATH = 4
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
@@ -62,7 +64,7 @@ PR_CAP_AMBIENT = 47
 # Numbers of the calls that glibc has no function for. Those from 424 on are the same on every architecture.
 _BY_MACHINE = {"x86_64": (155, 125, 126, 317, 321, 250, 251, 314), "aarch64": (41, 90, 91, 277, 280, 219, 30, 274)}
 _PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _BPF, _KEYCTL, _IOPRIO_SET, _SCHED_SETATTR = _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["x86_64"])
-_OPEN_TREE, _MOVE_MOUNT, _CLONE3, _CLOSE_RANGE, _MOUNT_SETATTR = 428, 429, 435, 436, 442
+_OPEN_TREE, _MOVE_MOUNT, _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 435, 436, 437, 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -213,6 +215,15 @@ def sched_setattr(policy: int, flags: int, nice: int, priority: int, runtime: in
     attributes = struct.pack("IIQiI3Q", 48, policy, flags, nice, priority, runtime, deadline, period)
     if _syscall(_SCHED_SETATTR, 0, attributes, 0) < 0:
         raise _fail("sched_setattr", f"policy {policy}, priority {priority}")
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """``openat2(2)``: open ``path`` from ``directory``, on a way that keeps to ``resolve`` (``RESOLVE_*``)."""
+    how = struct.pack("3Q", flags | os.O_CLOEXEC, 0, resolve)
+    fd: int = _syscall(_OPENAT2, directory, path.encode(), how, len(how))
+    if fd < 0:
+        raise _fail("open", path)
+    return fd
 
 
 def open_tree(path: str, flags: int, directory: int = AT_FDCWD) -> int:

@@ -12,6 +12,7 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING
 
 from labkit.errors import KernelError, LabError
+from labkit.linux import processes
 from labkit.runtime.handshake import await_done, packed
 
 if TYPE_CHECKING:
@@ -42,12 +43,17 @@ def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None
 
 def withdraw(context: Context) -> None:
     """Nothing came of it: kill what was born, wait for its end, undo the plan."""
-    for pid in filter(None, (context.stage, context.pid)):
-        try:
-            os.kill(pid, signal.SIGKILL)  # our own child and not waited for yet: the number cannot have been reused
-            os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue
+    for pidfd in (context.stage, context.pidfd):
+        if pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has ended already
+    context.let_go_of_stage()
+    if context.pidfd >= 0:
+        processes.wait(context.pidfd)
+        if not context.adopted:
+            os.waitid(os.P_PIDFD, context.pidfd, os.WEXITED)
     context.plan.undo()
 
 

@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from labkit.runtime.conduct import conduct, withdraw
 from labkit.runtime.handshake import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from labkit.runtime.context import Context
     from labkit.runtime.plans import Plan, Run
@@ -47,7 +46,7 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
     state.reserve(plan, born)
     try:
         context.start_socket = socket.socket(socket.AF_UNIX)
-        with _short(plan.directory) as directory:
+        with state.short(plan.directory) as directory:
             context.start_socket.bind(f"{directory}/start.sock")
         context.start_socket.listen(1)
         conduct(context, pace)
@@ -78,7 +77,7 @@ def knock(root: str, id: str) -> socket.socket:
         status = state.status(root, state.load(root, id))
         raise Conflict(f"container {id}: cannot be started: it is {status}, not created") from None
     starter = socket.socket(socket.AF_UNIX)
-    with _short(where) as directory:
+    with state.short(where) as directory:
         try:
             starter.connect(f"{directory}/starting.sock")
         except ConnectionRefusedError:
@@ -256,13 +255,3 @@ def _run_hooks(container: State, moment: str, told: dict[str, object]) -> None:
 def _now() -> str:
     nanoseconds = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + f".{nanoseconds % 10**9:09d}Z"
-
-
-@contextmanager
-def _short(directory: str) -> Iterator[str]:
-    """A name of a directory that fits into a socket's address, which holds 107 bytes (``man 7 unix``)."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+from labkit.linux import processes
 
 if TYPE_CHECKING:
     from labkit.runtime.handshake import Channel
@@ -18,15 +19,17 @@ if TYPE_CHECKING:
 class Context:
     """One side's view of a container in the making; after ``Fork`` each side has a copy of its own.
 
-    ``pid`` and ``pidfd`` are init's, as the host sees it; ``stage`` is the short-lived process that init is born from.
-    ``stdio`` are the three descriptors that become init's; ``terminal`` is the master of its pty, once there is one.
+    ``pid`` and ``pidfd`` are init's, as the host sees it; ``stage`` is a pidfd of the short-lived process that init is born from.
+    ``adopted``: both are not our children but our parent's, a monitor's, who waits for them. ``stdio`` are the three descriptors
+    that become init's; ``terminal`` is the master of its pty, once there is one.
     """
 
     plan: Plan
     single: bool = False
     stdio: tuple[int, int, int] | None = None
     preserve: int = 0
-    stage: int = 0
+    adopted: bool = False
+    stage: int = -1
     pid: int = 0
     pidfd: int = -1
     terminal: int = -1
@@ -35,6 +38,15 @@ class Context:
     start_socket: socket.socket | None = None
     starter: socket.socket | None = None
     _channel: Channel | None = None
+
+    def let_go_of_stage(self) -> None:
+        """Wait for the end of the stage."""
+        if self.stage >= 0:
+            processes.wait(self.stage)
+            if not self.adopted:
+                os.waitid(os.P_PIDFD, self.stage, os.WEXITED)
+            os.close(self.stage)
+            self.stage = -1
 
     @property
     def channel(self) -> Channel:

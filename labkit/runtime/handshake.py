@@ -79,8 +79,7 @@ def await_done(context: Context, is_last: bool = False) -> None:
         if "born" in message:
             context.pid = int(str(message["born"]))
             context.pidfd = os.pidfd_open(context.pid)
-            os.waitpid(context.stage, 0)
-            context.stage = 0
+            context.let_go_of_stage()
         elif "terminal" in message:
             context.terminal = descriptors[0]
         elif "listener" in message:
@@ -89,7 +88,7 @@ def await_done(context: Context, is_last: bool = False) -> None:
             return
         elif "failed" in message:
             raise unpacked(message["failed"])
-        elif is_last and context.pid:
+        elif is_last and context.pidfd >= 0:
             return
         else:
             raise LabError(f"container {context.plan.id}: its first process was killed while the plan was being applied")

@@ -37,7 +37,8 @@ def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequenc
 def exec_plan(spec: oci.Spec, program: oci.Process, container: State, root: str) -> Plan:
     """The plan of one more process in a running container: it enters what that container's init was born into."""
     planner = _Planner(spec, container.id, container.bundle, ())
-    steps: list[Step] = [birth.Fork(), groups.JoinCgroup(cgroups.directories(container.cgroup, cgroups.detect()))]
+    layout = cgroups.detect()
+    steps: list[Step] = [*_births(cgroups.directories(container.cgroup, layout), layout)]
     differing = [kind for kind, shared in namespaces.compare(container.pid).items() if not shared]
     steps.append(birth.JoinNamespaces(tuple((kind, f"/proc/{container.pid}/ns/{kind}") for kind in differing)))
     steps.append(birth.Clone(()))
@@ -74,8 +75,7 @@ class _Planner:
             if mount.uidMappings:
                 recursive = "rbind" in mount.options
                 yield filesystem.CloneMount(self.source(mount), mount.destination, recursive, mount.uidMappings, mount.gidMappings)
-        yield birth.Fork()
-        yield groups.JoinCgroup(self.directories)
+        yield from _births(self.directories, cgroups.detect())
         if self.joined:
             yield birth.JoinNamespaces(tuple(self.joined))
         if "time" in self.new:
@@ -272,6 +272,14 @@ class _Planner:
             from labkit.runtime.steps.hooks import RunHooks, RunHostHooks
 
             yield (RunHostHooks if side == "host" else RunHooks)(moment, status, found)
+
+
+def _births(directories: tuple[str, ...], layout: cgroups.Layout) -> Iterator[Step]:
+    """The stage, in the container's group: born there in version 2, moved there in version 1."""
+    unified = [directory for directory in directories if layout.unified and directory.startswith(f"{layout.unified}/")]
+    yield birth.Fork(*unified)
+    if len(unified) < len(directories):
+        yield groups.JoinCgroup(tuple(directory for directory in directories if directory not in unified))
 
 
 def _search_path(env: Sequence[str]) -> str:

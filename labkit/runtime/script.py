@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Words before the program, in the order in which they execute each other; chroot, which leaves the tools behind, is last.
 _PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges, identity.SetUser)
-_AT_BIRTH = (groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.Clone)
+_AT_BIRTH = (birth.Fork, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.Clone)
 
 
 def script(plan: Plan) -> str:
@@ -49,7 +49,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield from _commented(step)
     yield from _birth(born)
     late = (filesystem.PivotRoot, execution.Exec, *_PREFIXES)
-    for step in plan.steps[first + 1 :]:
+    for step in plan.steps[first:]:
         if not isinstance(step, (*late, *_AT_BIRTH)):
             yield from _commented(step)
     yield from _end(plan)
@@ -71,7 +71,7 @@ def _birth(born: Sequence[Step]) -> Iterator[str]:
     words = []
     for step in born:
         yield f"# {step.why} ({step.man})"
-        if isinstance(step, groups.JoinCgroup):
+        if isinstance(step, (birth.Fork, groups.JoinCgroup)):
             yield step.shell()
         else:
             words.append(step.shell())

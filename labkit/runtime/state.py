@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from labkit.runtime import codec
 from labkit.runtime.spec import Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from labkit.runtime.plans import Plan, Step
 
@@ -159,12 +160,24 @@ def undo(root: str, id: str) -> None:
 def forget(root: str, id: str) -> None:
     """Remove the container's directory; what is gone is fine."""
     where = directory(root, id)
+    going = f"{root}/.{id}.gone"
     try:
-        for name in os.listdir(where):
-            os.unlink(f"{where}/{name}")
-        os.rmdir(where)
+        os.rename(where, going)  # at once, so that a monitor that writes down the exit finds either all or nothing
     except FileNotFoundError:
-        pass
+        return
+    for name in os.listdir(going):
+        os.unlink(f"{going}/{name}")
+    os.rmdir(going)
+
+
+@contextmanager
+def short(directory: str) -> Iterator[str]:
+    """A name of a directory that fits into a socket's address, which holds 107 bytes (``man 7 unix``)."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def _write(path: str, data: object) -> None:

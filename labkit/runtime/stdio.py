@@ -19,9 +19,12 @@ from errno import EIO
 from typing import TYPE_CHECKING
 
 from labkit.linux import pty
+from labkit.runtime import state
 
 if TYPE_CHECKING:
-    from labkit.runtime.context import Context
+    from typing import TextIO
+
+    from labkit.runtime.spawner import Request
 
 _BLOCK = 65536
 
@@ -29,30 +32,34 @@ _BLOCK = 65536
 class Held:
     """Three pipes, whose far ends (``ends``) become a process's stdio; ``serve`` carries what flows until it ends."""
 
-    def __init__(self, log: str = "") -> None:
+    def __init__(self) -> None:
         stdin, self.stdin = os.pipe()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
         self.ends = (stdin, stdout, stderr)
-        self.log = open(log, "a") if log else None
+        self.log: TextIO | None = None
         self.clients: dict[int, socket.socket] = {}
         self.terminal = -1
         self.poll = select.poll()
 
-    def serve(self, context: Context, door: str) -> None:
-        """Until the process of ``context`` has ended and all that it wrote is passed on; clients come in at ``door``."""
+    def serve(self, pid: int, terminal: int, request: Request) -> None:
+        """Until the process ``pid``, our child, has ended and all that it wrote is passed on; clients come in at monitor.sock."""
         streams = {self.stdout: 1, self.stderr: 2}
-        if context.terminal >= 0:
+        if terminal >= 0:
             for fd in (self.stdin, self.stdout, self.stderr):
                 os.close(fd)
-            self.terminal = self.stdin = context.terminal
-            streams = {self.terminal: 1}
+            self.terminal = self.stdin = terminal
+            streams = {terminal: 1}
+        if request.log:
+            self.log = open(request.log, "a")
+        pidfd = os.pidfd_open(pid)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            if door:
-                listener.bind(door)
+            if request.new:
+                with state.short(request.plan.directory) as directory:
+                    listener.bind(f"{directory}/monitor.sock")
                 listener.listen(8)
                 self.poll.register(listener, select.POLLIN)
-            for fd in (*streams, context.pidfd):
+            for fd in (*streams, pidfd):
                 self.poll.register(fd, select.POLLIN)
             ended = False
             while streams:
@@ -65,7 +72,7 @@ class Held:
                         if not self.carry(fd, streams[fd]):
                             self.poll.unregister(fd)
                             del streams[fd]
-                    elif fd == context.pidfd:
+                    elif fd == pidfd:
                         ended = True
                         self.poll.unregister(fd)
                     elif fd == listener.fileno():

@@ -1,0 +1,88 @@
+"""The builder: a process that makes one container for its monitor, and is gone.
+
+    monitor ──fork──▶ builder ──Fork, Clone──▶ stage, init     (their parent is the monitor)
+       │                 │ applies the plan, at full speed or step by step
+       │                 │ line: "applied", "created" or "failed" to whoever asked
+       │ ◀─ pid of init ─┤ or nothing, if it came to nothing
+       ▼                 ╵
+    waits for init
+
+Applying a plan touches most of what labkit has in memory, and what a forked process touches it has to copy. So somebody else
+does it than the monitor, which stays as long as the container.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from labkit.errors import LabError
+from labkit.runtime import container
+from labkit.runtime.context import Context
+from labkit.runtime.handshake import await_done, packed
+
+if TYPE_CHECKING:
+    from labkit.runtime.monitor import Line
+    from labkit.runtime.plans import Run
+    from labkit.runtime.spawner import Request
+
+
+class Builder:
+    """Applies the plan of a request; ``build`` is all that it does."""
+
+    def __init__(self, request: Request, line: Line, stdio: tuple[int, int, int]) -> None:
+        self.request, self.line = request, line
+        self.plan = request.plan
+        self.context = Context(request.plan, single=request.stepped, stdio=stdio, adopted=True)
+        self.applied = 0
+        self.pacing = request.stepped
+
+    def build(self, monitor: socket.socket) -> None:
+        """Make what was asked for, tell both sides, or tell why not."""
+        try:
+            self.make()
+        except Exception as error:
+            self.line.say({"failed": packed(error)})
+            return
+        terminal = [self.context.terminal] if self.context.terminal >= 0 else []
+        socket.send_fds(monitor, [str(self.context.pid).encode()], terminal)
+        self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
+
+    def make(self) -> None:
+        """Create and, if asked, start; or execute one more process."""
+        if not self.request.new:
+            container.execute(self.context)
+            return
+        container.create(self.context, self.pace if self.request.stepped else None)
+        try:
+            if self.request.stepped:
+                self.step_into_program()
+            elif self.request.start:
+                container.start(self.plan.root, self.plan.id)
+        except (LabError, OSError):
+            container.delete(self.plan.root, self.plan.id, force=True)
+            raise
+
+    def pace(self, run: Run) -> None:
+        """Tell that what comes before ``run`` is applied, and wait for the word to go on."""
+        self.line.say({"applied": self.applied, "pid": self.context.pid})
+        if self.pacing:
+            word = self.line.hear()
+            if not word:
+                raise LabError("given up")
+            self.pacing = word == "step"
+        self.applied += len(run.steps)
+
+    def step_into_program(self) -> None:
+        """The rest of a stepped plan: start it, then give the word for each step up to execve."""
+        runs = self.plan.runs(single=True)[self.applied :]
+        for run in runs:
+            self.pace(run)
+            if self.context.starter is None:
+                self.context.starter = container.knock(self.plan.root, self.plan.id)
+                await_done(self.context)
+            self.context.channel.send({"go": True})
+            if run is not runs[-1]:
+                await_done(self.context)
+        assert self.context.starter is not None
+        container.hear_started(self.context.starter)
