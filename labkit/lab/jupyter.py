@@ -125,7 +125,7 @@ def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Ser
         "JUPYTER_RUNTIME_DIR": f"{run}/runtime",
         "IPYTHONDIR": f"{settings}/ipython",
     }
-    os.makedirs(settings, exist_ok=True)
+    _trust(notebooks, f"{settings}/data")
     log = os.open(f"{run}/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     # A session of its own: closing the terminal, or ctrl-c in it, is none of its business.
@@ -139,6 +139,19 @@ def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Ser
         json.dump(asdict(server), file)
     os.rename(f"{run}/server.json.new", f"{run}/server.json")
     return server
+
+
+def _trust(notebooks: str, data: str) -> None:
+    """Sign the notebooks as they are stored now, so that JupyterLab shows their stored views before anything is run."""
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    os.makedirs(data, exist_ok=True)
+    notary = NotebookNotary(data_dir=data)
+    for name in sorted(os.listdir(notebooks)):
+        if name.endswith(".ipynb"):
+            notary.sign(nbformat.read(f"{notebooks}/{name}", as_version=4))
+    notary.store.close()
 
 
 def _wait_for_page(server: Server, run: str) -> None:

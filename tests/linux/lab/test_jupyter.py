@@ -25,7 +25,9 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.run, self.settings, self.notebooks = (str(directory / name) for name in ("run", "settings", "notebooks"))
         os.mkdir(self.notebooks)
-        notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        output = {"output_type": "display_data", "data": {"text/html": "<b>stored</b>"}, "metadata": {}}
+        cell = {"cell_type": "code", "id": "c1", "source": "1", "execution_count": 1, "metadata": {}, "outputs": [output]}
+        notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         Path(self.notebooks, jupyter.FIRST_NOTEBOOK).write_text(json.dumps(notebook))
 
     def up(self, port: int = 18899) -> jupyter.Server:
@@ -77,6 +79,11 @@ def test_the_records_are_for_root_s_eyes(server: jupyter.Server, place: Place) -
 
 def test_its_root_directory_is_that_of_the_notebooks(server: jupyter.Server) -> None:
     assert [entry["name"] for entry in get(server, "/api/contents", server.token)["content"]] == [jupyter.FIRST_NOTEBOOK]
+
+
+def test_the_stored_notebooks_are_trusted_so_that_their_views_show(server: jupyter.Server) -> None:
+    notebook = get(server, f"/api/contents/{jupyter.FIRST_NOTEBOOK}", server.token)["content"]
+    assert [cell["metadata"]["trusted"] for cell in notebook["cells"]] == [True]
 
 
 def test_it_fetches_no_news_and_looks_for_no_updates(server: jupyter.Server) -> None:
