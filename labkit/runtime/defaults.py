@@ -78,12 +78,12 @@ def rootless() -> Spec:
     return replace(
         rooted,
         mounts=tuple(instead.get(mount.destination, mount) for mount in rooted.mounts),
-        linux=replace(
-            rooted.linux,
+        linux=Linux(
             uidMappings=(IdMap(containerID=0, hostID=os.geteuid(), size=1),),
             gidMappings=(IdMap(containerID=0, hostID=os.getegid(), size=1),),
-            resources=Resources(),
             namespaces=tuple(map(Namespace, ("pid", "ipc", "uts", "mount", "user"))),
+            maskedPaths=_MASKED,
+            readonlyPaths=_READONLY,
         ),
     )
 
