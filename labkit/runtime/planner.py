@@ -106,6 +106,7 @@ class _Planner:
         yield from self.last(spec.process)
 
     def cgroup(self) -> Iterator[Step]:
+        from labkit.linux.cgroups import devices
         from labkit.runtime.limits import limits
 
         layout = cgroups.detect()
@@ -114,13 +115,11 @@ class _Planner:
         yield groups.MakeCgroup(path, self.directories)
         for setting in cgroups.settings(path, limits(self.spec.linux.resources), layout):
             yield groups.SetCgroupFile(setting)
-        if self.spec.linux.resources.devices:
-            from labkit.linux.cgroups import devices
-
-            asked = (devices.Rule(each.allow, each.type, each.major, each.minor, each.access) for each in self.spec.linux.resources.devices)
-            rules = (*asked, *devices.ALWAYS)
-            lines = devices.settings(path, rules, layout)
-            yield groups.AllowDevices(lines) if lines else groups.AllowDevices((), self.directories[-1], devices.program(rules))
+        # With or without rules in the bundle: what no rule allows is denied, or root could make a node of the host's disk.
+        asked = (devices.Rule(each.allow, each.type, each.major, each.minor, each.access) for each in self.spec.linux.resources.devices)
+        rules = (*asked, *devices.ALWAYS)
+        lines = devices.settings(path, rules, layout)
+        yield groups.AllowDevices(lines) if lines else groups.AllowDevices((), self.directories[-1], devices.program(rules))
 
     def filesystem(self) -> Iterator[Step]:
         spec, rootfs = self.spec, self.rootfs
