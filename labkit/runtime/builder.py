@@ -1,6 +1,6 @@
 """The builder: a process that makes one container for its monitor, and is gone.
 
-    monitor ──fork──▶ builder ──Fork, Clone──▶ stage, init     (their parent is the monitor)
+    monitor ──fork──▶ builder ──Clone──▶ init     (whose parent is the monitor)
        │                 │ applies the plan, at full speed or step by step
        │                 │ line: "applied", "created" or "failed" to whoever asked
        │ ◀─ pid of init ─┤ or nothing, if it came to nothing
@@ -13,11 +13,13 @@ does it than the monitor, which stays as long as the container.
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.runtime import container
+from labkit.runtime import container, spawner
 from labkit.runtime.context import Context
 from labkit.runtime.handshake import await_done, packed
 
@@ -27,25 +29,47 @@ if TYPE_CHECKING:
     from labkit.runtime.spawner import Request
 
 
+def build(requests: socket.socket, took: int, monitor: socket.socket) -> None:
+    """Wait for a request, say that it is taken, and make what it asks for."""
+    from labkit.runtime.monitor import Line
+
+    found = spawner.receive(requests)
+    os.close(took)
+    requests.close()
+    if found is None:
+        return
+    request, line, given = found
+    monitor.send(json.dumps({"root": request.plan.root, "id": request.plan.id, "new": request.new}).encode())
+    Builder(request, Line(line), given).build(monitor)
+
+
 class Builder:
     """Applies the plan of a request; ``build`` is all that it does."""
 
-    def __init__(self, request: Request, line: Line, stdio: tuple[int, int, int]) -> None:
+    def __init__(self, request: Request, line: Line, given: tuple[int, ...]) -> None:
         self.request, self.line = request, line
         self.plan = request.plan
+        self.held: tuple[int, ...] = ()
+        if not given:
+            (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
+            self.held, given = (to_stdin, from_stdout, from_stderr), (stdin, stdout, stderr)
+        stdio = (given[0], given[1], given[2])
         self.context = Context(request.plan, single=request.stepped, stdio=stdio, adopted=True)
         self.applied = 0
         self.pacing = request.stepped
 
     def build(self, monitor: socket.socket) -> None:
-        """Make what was asked for, tell both sides, or tell why not."""
+        """Make what was asked for and hand it to the monitor, or tell why it cannot be."""
         try:
             self.make()
         except Exception as error:
             self.line.say({"failed": packed(error)})
             return
-        terminal = [self.context.terminal] if self.context.terminal >= 0 else []
-        socket.send_fds(monitor, [str(self.context.pid).encode()], terminal)
+        if self.held and self.context.terminal >= 0:
+            self.held = (self.context.terminal,)
+        told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
+        told |= {"remove": self.request.remove, "log": self.request.log}
+        socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held])
         self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
 
     def make(self) -> None:

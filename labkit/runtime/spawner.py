@@ -1,13 +1,19 @@
-"""The spawner: a small process with one thread and everything imported, that forks a monitor for each container.
+"""The spawner: a small process with one thread and everything imported, that keeps a monitor ready for the next container.
 
-    notebook or daemon                       spawner                      monitor              init
-      │ many threads: must not fork            │ one thread                  │                    │
-      ├─ Popen ───────────────────────────────▶│                             │                    │
-      ├─ request + line + stdin, stdout, … ───▶├─ fork ─────────────────────▶├─ Fork, Clone ─────▶│
-      │◀───────── "created", "ended" over the line ──────────────────────────┤                    │
+    notebook or daemon           spawner              monitor                builder              init
+      │ many threads:              │ one thread         │                      │                    │
+      │ must not fork              ├─ fork ────────────▶├─ fork ──────────────▶│ waits for a        │
+      ├─ Popen ───────────────────▶│                    │                      │ request            │
+      ├─ request + line + stdin, stdout, stderr ────────────────────────────▶ │                    │
+      │                            │◀─ "taken" ────────────────────────────── │                    │
+      │                            ├─ fork: the next    │                      ├─ Clone ───────────▶│
+      │ ◀──── "applied", "created" over the line ───────────────────────────── │ steps ◀──────────▶ │
+      │                            │                    │ ◀─ pid, descriptors ─┤                    │
+      │ ◀──── "ended" over the line ─────────────────── │                                           │
 
-It is started once, by ``labkit.runtime.client``, and ends when whoever started it does; its monitors go on. A request is a plan
-and how to run it, pickled: both ends are the same program, and the socket between them has no name that others could find.
+Two forks are done before anybody asks, so a start has to wait for only one. The spawner is started once, by ``client``, and ends when
+whoever started it does; monitors go on. A request is a plan and how to run it, pickled: both ends are the same program, and the
+socket between them has no name that others could find.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -42,7 +49,7 @@ class Request:
 
 
 def submit(spawner: socket.socket, request: Request, line: socket.socket, stdio: tuple[int, ...]) -> None:
-    """Hand a request to a spawner, with the line over which its monitor shall report, and three descriptors or none."""
+    """Hand a request to a spawner, with the line over which to report, and three descriptors or none (then the monitor holds them)."""
     # In a file in memory, for a plan may be larger than a packet.
     with open(os.memfd_create("request"), "w+b") as file:
         pickle.dump(request, file)
@@ -50,8 +57,19 @@ def submit(spawner: socket.socket, request: Request, line: socket.socket, stdio:
         socket.send_fds(spawner, [b"!"], [file.fileno(), line.fileno(), *stdio])
 
 
+def receive(requests: socket.socket) -> tuple[Request, int, tuple[int, ...]] | None:
+    """The next request, its line, and the descriptors; None when the other end has hung up."""
+    word, descriptors, _, _ = socket.recv_fds(requests, 16, 5)
+    if not word:
+        return None
+    memory, line, *stdio = descriptors
+    with open(memory, "rb") as file:
+        file.seek(0)
+        return pickle.load(file), line, tuple(stdio)
+
+
 def serve(requests: socket.socket) -> None:
-    """Fork a monitor for each request, until the other end hangs up."""
+    """Keep one monitor ready, until the other end hangs up."""
     from labkit.runtime import monitor
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors report for themselves; the kernel reaps them
@@ -60,14 +78,22 @@ def serve(requests: socket.socket) -> None:
     gc.freeze()  # what is there now stays shared with every monitor, uncopied
     gc.disable()
     while True:
-        word, descriptors, _, _ = socket.recv_fds(requests, 16, 5)
-        if not word:
-            return
+        taken, took = os.pipe()
         if os.fork() == 0:
-            requests.close()
-            monitor.attend(*descriptors)
-        for fd in descriptors:
-            os.close(fd)
+            os.close(taken)
+            monitor.attend(requests, took)
+        os.close(took)
+        # The pipe ends when the builder has taken a request, or has died.
+        os.read(taken, 1)
+        os.close(taken)
+        if _has_hung_up(requests):
+            return
+
+
+def _has_hung_up(requests: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(requests, 0)
+    return bool(poll.poll(0))
 
 
 def main() -> None:

@@ -22,44 +22,33 @@ from labkit.linux import pty
 from labkit.runtime import state
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
-    from labkit.runtime.spawner import Request
+    from collections.abc import Sequence
 
 _BLOCK = 65536
 
 
 class Held:
-    """Three pipes, whose far ends (``ends``) become a process's stdio; ``serve`` carries what flows until it ends."""
+    """Our ends of a process's stdio (stdin, stdout, stderr, or a terminal's master alone), and who wants what flows there."""
 
-    def __init__(self) -> None:
-        stdin, self.stdin = os.pipe()
-        self.stdout, stdout = os.pipe()
-        self.stderr, stderr = os.pipe()
-        self.ends = (stdin, stdout, stderr)
-        self.log: TextIO | None = None
+    def __init__(self, pid: int, descriptors: Sequence[int], log: str = "") -> None:
+        self.pidfd = os.pidfd_open(pid)
+        self.stdin = descriptors[0]
+        self.streams = {descriptors[0]: 1} if len(descriptors) == 1 else {descriptors[1]: 1, descriptors[2]: 2}
+        self.terminal = descriptors[0] if len(descriptors) == 1 else -1
+        self.log = open(log, "a") if log else None
         self.clients: dict[int, socket.socket] = {}
-        self.terminal = -1
         self.poll = select.poll()
 
-    def serve(self, pid: int, terminal: int, request: Request) -> None:
-        """Until the process ``pid``, our child, has ended and all that it wrote is passed on; clients come in at monitor.sock."""
-        streams = {self.stdout: 1, self.stderr: 2}
-        if terminal >= 0:
-            for fd in (self.stdin, self.stdout, self.stderr):
-                os.close(fd)
-            self.terminal = self.stdin = terminal
-            streams = {terminal: 1}
-        if request.log:
-            self.log = open(request.log, "a")
-        pidfd = os.pidfd_open(pid)
+    def serve(self, directory: str = "") -> None:
+        """Until the process has ended and all that it wrote is passed on; clients come in at monitor.sock in ``directory``."""
+        streams = self.streams
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            if request.new:
-                with state.short(request.plan.directory) as directory:
-                    listener.bind(f"{directory}/monitor.sock")
+            if directory:
+                with state.short(directory) as name:
+                    listener.bind(f"{name}/monitor.sock")
                 listener.listen(8)
                 self.poll.register(listener, select.POLLIN)
-            for fd in (*streams, pidfd):
+            for fd in (*streams, self.pidfd):
                 self.poll.register(fd, select.POLLIN)
             ended = False
             while streams:
@@ -72,7 +61,7 @@ class Held:
                         if not self.carry(fd, streams[fd]):
                             self.poll.unregister(fd)
                             del streams[fd]
-                    elif fd == pidfd:
+                    elif fd == self.pidfd:
                         ended = True
                         self.poll.unregister(fd)
                     elif fd == listener.fileno():
