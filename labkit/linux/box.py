@@ -29,6 +29,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound
@@ -36,6 +37,8 @@ from labkit.linux import idmaps, mounts, namespaces, processes, syscalls
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_MOST_OUTPUT = 16 << 20  # bytes
 
 
 class Box:
@@ -53,6 +56,7 @@ class Box:
         if (uids or gids) and "user" not in kinds:
             raise InvalidInput("uids, gids: only a user namespace has id maps: add \"user\"")
         self.pid, self.kinds = 0, kinds
+        self._streams: list[int] = []
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-I", "-m", __name__, str(os.getpid()), str(clock_offset), *kinds]
         with theirs:
@@ -88,28 +92,34 @@ class Box:
         A command that fails raises ``LabError`` with its exit code and standard error. So does one that runs longer than ``timeout``
         seconds; it is killed. What it leaves in the background goes on until the box is closed.
         """
-        ours, theirs = socket.socketpair()
-        # Files, not pipes: a pipe has no end while a background process still holds it.
-        output, errors = os.memfd_create("stdout"), os.memfd_create("stderr")
-        with ours, open(output, "rb") as stdout, open(errors, "rb") as stderr:
-            with theirs:
-                try:
-                    socket.send_fds(self._channel, [command.encode()], [output, errors, theirs.fileno()])
-                except OSError:
-                    raise Conflict(f"{self} has ended") from None
-            ours.settimeout(timeout)
+        reply, reply_there = socket.socketpair()
+        (output, output_there), (errors, errors_there) = os.pipe(), os.pipe()
+        theirs = [output_there, errors_there, reply_there.detach()]
+        try:
             try:
-                code = ours.recv(16).decode()
-            except TimeoutError:
-                raise LabError(f"{command}: still running after {timeout:g} seconds, killed") from None
-            except ConnectionResetError:
-                code = ""
-            stdout.seek(0)
-            stderr.seek(0)
-            if code != "0":
-                what = f"exit code {code}" if code else "the box ended meanwhile"
-                raise LabError(f"{command}: {what}\n{stderr.read().decode(errors='replace')}".rstrip())
-            return stdout.read().decode(errors="replace").rstrip("\n")
+                socket.send_fds(self._channel, [command.encode()], theirs)
+            finally:
+                for fd in theirs:
+                    os.close(fd)
+            code, text, complaint = _listen(command, reply, output, errors, timeout)
+        except OSError:
+            raise Conflict(f"{self} has ended") from None
+        finally:
+            reply.close()  # which kills the command if it still runs
+            self._let_go(output, errors)
+        if code != "0":
+            raise LabError(f"{command}: {f'exit code {code}' if code else 'the box ended meanwhile'}\n{complaint}".rstrip())
+        return text.rstrip("\n")
+
+    def _let_go(self, *streams: int) -> None:
+        """Close streams to which nobody can write any more; what runs in the background must not die of a broken pipe."""
+        for fd in streams:
+            poll = select.poll()
+            poll.register(fd, 0)
+            if poll.poll(0):
+                os.close(fd)
+            else:
+                self._streams.append(fd)
 
     def namespaces(self) -> dict[str, namespaces.Namespace]:
         """The labels of the box, by kind."""
@@ -127,7 +137,8 @@ class Box:
                     os.kill(pid, signal.SIGKILL)
                 processes.wait(self._pidfd, 5)
         os.waitpid(self._helper, 0)
-        os.close(self._pidfd)
+        for fd in self._pidfd, *self._streams:
+            os.close(fd)
         self._pidfd = -1
 
     def __enter__(self) -> Box:
@@ -145,7 +156,36 @@ class Box:
         return f"<Box {self.pid}: {', '.join(self.kinds)} of its own>"
 
 
-# What follows runs in the helper.
+def _listen(command: str, reply: socket.socket, output: int, errors: int, timeout: float) -> tuple[str, str, str]:
+    """Read what a command writes until its exit code comes, not until the end of file: a background process may hold the streams."""
+    written = {output: bytearray(), errors: bytearray()}
+    poll = select.poll()
+    for fd in reply.fileno(), output, errors:
+        poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + timeout
+    code = None
+    while code is None:
+        ready = [fd for fd, _ in poll.poll(max(0, deadline - time.monotonic()) * 1000)]
+        if not ready:
+            raise LabError(f"{command}: still running after {timeout:g} seconds, killed")
+        if reply.fileno() in ready:
+            code = reply.recv(16).decode()
+        for fd in ready if code is None else written:
+            os.set_blocking(fd, False)
+            try:
+                data = os.read(fd, 1 << 16)
+            except BlockingIOError:
+                continue
+            written[fd] += data
+            if not data and code is None:
+                poll.unregister(fd)
+            if len(written[fd]) > _MOST_OUTPUT:
+                raise LabError(f"{command}: wrote more than {_MOST_OUTPUT >> 20} MiB, killed")
+    text, complaint = (bytes(data).decode(errors="replace") for data in written.values())
+    return code, text, complaint
+
+
+# What follows runs in the helper and in the box.
 
 
 def main(maker: int, clock_offset: int, kinds: list[str]) -> None:

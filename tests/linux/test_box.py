@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -38,6 +39,25 @@ def test_run_returns_what_was_written_without_the_last_newlines(kind: str) -> No
         assert box.run("true") == ""
         assert box.run("printf '\\377'") == "\ufffd"
         assert len(box.run("head -c 3000000 /dev/zero | tr '\\0' x")) == 3_000_000
+
+
+def test_run_of_a_command_that_never_stops_writing_ends() -> None:
+    with namespaces.new("uts") as box:
+        for command in "yes", "yes >&2":
+            with pytest.raises(LabError, match=f"{command}: wrote more than 16 MiB, killed"):
+                box.run(command)
+        assert box.run("yes & true")[:2] in ("", "y\n")
+
+
+def test_run_takes_output_written_through_the_name_of_the_stream() -> None:
+    with namespaces.new("uts") as box:
+        assert box.run("echo one; echo two > /dev/stdout; echo three > /dev/stderr; echo four") == "one\ntwo\nfour"
+
+
+def test_a_background_process_may_go_on_writing(tmp_path: os.PathLike[str]) -> None:
+    with namespaces.new("uts") as box:
+        box.run(f"cd {tmp_path}; mkfifo go done; (read x < go; echo late; echo late >&2; echo alive > done) &")
+        assert box.run(f"cd {tmp_path}; echo > go; cat done") == "alive"
 
 
 def test_run_is_in_the_makers_directory_with_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +244,17 @@ def test_a_command_that_cannot_be_started_fails_and_the_box_goes_on() -> None:
             box.run("true")
         group.limit(cgroups.Limits(pids=5))
         assert box.run("echo next") == "next"
+
+
+def test_no_descriptor_of_a_box_stays_open(kind: str) -> None:
+    before = os.listdir("/proc/self/fd")
+    with namespaces.new(kind) as box:
+        for command in "true", "exit 1", "sleep 1005 &", "yes":
+            with contextlib.suppress(LabError):
+                box.run(command)
+    with pytest.raises(Conflict):
+        box.run("true")
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_box_shows_what_it_is() -> None:
