@@ -12,7 +12,6 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING
 
 from labkit.errors import KernelError, LabError
-from labkit.linux import processes
 from labkit.runtime.handshake import await_done, packed
 
 if TYPE_CHECKING:
@@ -43,17 +42,12 @@ def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None
 
 def withdraw(context: Context) -> None:
     """Nothing came of it: kill what was born, wait for its end, undo the plan."""
-    for pidfd in (context.stage, context.pidfd):
-        if pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has ended already
-    context.let_go_of_stage()
     if context.pidfd >= 0:
-        processes.wait(context.pidfd)
-        if not context.adopted:
-            os.waitid(os.P_PIDFD, context.pidfd, os.WEXITED)
+        try:
+            signal.pidfd_send_signal(context.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended already
+        context.reap()
     context.plan.undo()
 
 
@@ -71,7 +65,7 @@ def perform(context: Context, runs: Sequence[Run]) -> None:
 
 
 def become_container(context: Context) -> None:
-    """What the stage does after ``Fork``, and init after ``Clone``; never returns."""
+    """What the container's side does after ``Clone``; never returns."""
     status = 1
     try:
         perform(context, context.plan.runs(context.single))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Context:
-    """One side's view of a container in the making; after ``Fork`` each side has a copy of its own.
+    """One side's view of a container in the making; after ``Clone`` each side has a copy of its own.
 
-    ``pid`` and ``pidfd`` are init's, as the host sees it; ``stage`` is a pidfd of the short-lived process that init is born from.
-    ``adopted``: both are not our children but our parent's, a monitor's, who waits for them. ``stdio`` are the three descriptors
-    that become init's; ``terminal`` is the master of its pty, once there is one.
+    ``pid`` and ``pidfd`` are init's, as the host sees it; the stage's, until init is born from that. ``adopted``: they are not our
+    children but our parent's, a monitor's, who waits for them. ``stdio`` are the three descriptors that become init's;
+    ``terminal`` is the master of its pty, once there is one.
     """
 
     plan: Plan
@@ -29,7 +29,6 @@ class Context:
     stdio: tuple[int, int, int] | None = None
     preserve: int = 0
     adopted: bool = False
-    stage: int = -1
     pid: int = 0
     pidfd: int = -1
     terminal: int = -1
@@ -39,20 +38,19 @@ class Context:
     starter: socket.socket | None = None
     _channel: Channel | None = None
 
-    def let_go_of_stage(self) -> None:
-        """Wait for the end of the stage."""
-        if self.stage >= 0:
-            processes.wait(self.stage)
-            if not self.adopted:
-                os.waitid(os.P_PIDFD, self.stage, os.WEXITED)
-            os.close(self.stage)
-            self.stage = -1
+    def reap(self) -> None:
+        """Wait for the end of the process that ``pidfd`` is of, as its parent if it is our child."""
+        processes.wait(self.pidfd)
+        if not self.adopted:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        os.close(self.pidfd)
+        self.pidfd = -1
 
     @property
     def channel(self) -> Channel:
-        """The line to the other side; there is one from ``Fork`` on."""
+        """The line to the other side; there is one from ``Clone`` on."""
         if self._channel is None:
-            raise LabError(f"container {self.plan.id}: the plan has no Fork before its first container step")
+            raise LabError(f"container {self.plan.id}: the plan has no Clone before its first container step")
         return self._channel
 
     @channel.setter

@@ -81,13 +81,13 @@ class Features:
 
 def features() -> Features:
     """What this version of labkit knows."""
-    from labkit.linux import capabilities, mounts, seccomp
+    from labkit.linux import capabilities, mountoptions, seccomp
 
     return Features(
         ociVersionMin="1.0.0",
         ociVersionMax="1.1.0",
         hooks=("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"),
-        mountOptions=mounts.OPTION_WORDS,
+        mountOptions=mountoptions.OPTION_WORDS,
         linux=Linux(
             namespaces=NAMESPACES,
             capabilities=capabilities.NAMES,

@@ -1,23 +1,24 @@
 """How the two sides of a container's birth take turns.
 
-    host: conduct()                             container: stage, then init
-      │ host steps: state, cgroup …
-      │ Fork ─────────────────────────────────▶ stage (a copy of this process)
-      │ ── "go" ──────────────────────────────▶ │ JoinCgroup, JoinNamespaces
-      │                                         │ Clone ──────────▶ init, in its new namespaces
-      │ ◀─ {"born": pid} ────────────────────── ╵ (exits)           │
-      │ ◀─ {"done": true} ──────────────────────────────────────────  │
-      │ host steps: IdMaps, hooks …                                  │
-      │ ── "go" ───────────────────────────────────────────────────▶ │ Mount … PivotRoot … Capabilities
-      │ ◀─ {"terminal": true} + descriptor ────────────────────────  │ (with a pty)
-      │ ◀─ {"done": true} or {"failed": error} ────────────────────  │
-      │ writes state.json and the pid file: the container is created │
-      │ ── "go" ───────────────────────────────────────────────────▶ │ AwaitStart: accept() on start.sock
-      ╵ (create returns)                                             │
-                                                                     │
-    start: connect to start.sock, "start" ─────────────────────────▶ │ Exec
-      ◀─ end of file: close-on-exec tells that execve worked ─────── │ the program
-      ◀─ {"failed": error} otherwise ──────────────────────────────  ╵
+    host: conduct()                             container: init
+      │ host steps: the control group
+      │ Clone ────────────────────────────────▶ init (a copy of this process), in its new namespaces
+      │ ── "go" ──────────────────────────────▶ │ JoinCgroup …
+      │ ◀─ {"done": true} ───────────────────── │
+      │ host steps, if any: SetIdMaps, hooks    │
+      │ ── "go" ──────────────────────────────▶ │ Mount … PivotRoot … SetCapabilities
+      │ ◀─ {"terminal": name} + descriptor ──── │ (with a pty)
+      │ ◀─ {"done": true} ───────────────────── │ or {"failed": error}
+      │ writes state.json: it is created        │
+      │ ── "go" ──────────────────────────────▶ │ AwaitStart: accept() on start.sock
+      ╵ (create returns)                        │
+                                                │
+    start: connect to start.sock, "start" ────▶ │ Exec
+      ◀─ end of file: it closes on execve ───── │ the program
+      ◀─ {"failed": error} otherwise ────────── ╵
+
+Where namespaces are joined, what is cloned first is a *stage* that enters them and then clones init as its sibling; it says
+{"born": pid} and ends.
 
 The line is a SOCK_SEQPACKET pair: a message is a packet of JSON, and the death of either side is an end of file at the
 other. So init never outlives a host side that dies half-way, and the host side never waits for an init that was killed.
@@ -77,9 +78,9 @@ def await_done(context: Context, is_last: bool = False) -> None:
     while True:
         message, descriptors = context.channel.receive()
         if "born" in message:
+            context.reap()
             context.pid = int(str(message["born"]))
             context.pidfd = os.pidfd_open(context.pid)
-            context.let_go_of_stage()
         elif "terminal" in message:
             context.terminal = descriptors[0]
         elif "listener" in message:

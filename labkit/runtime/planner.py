@@ -1,7 +1,7 @@
 """From a bundle's ``config.json`` to the plan of the container: pure, but for looking at the machine's cgroup mounts.
 
-    bundle ── spec.load ──▶ Spec ── create_plan ──▶ Plan: MakeCgroup … Fork … Clone … Mount … PivotRoot … AwaitStart, Exec
-                             Process ── exec_plan ──▶ Plan: Fork, JoinCgroup, JoinNamespaces, Clone … Exec
+    bundle ── spec.load ──▶ Spec ── create_plan ──▶ Plan: MakeCgroup … Clone … Mount … PivotRoot … AwaitStart, Exec
+                             Process ── exec_plan ──▶ Plan: Clone, JoinCgroup, JoinNamespaces, CloneSibling … Exec
 
 The order of the steps is the lesson; the comments below say why each stands where it does.
 """
@@ -37,11 +37,13 @@ def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequenc
 def exec_plan(spec: oci.Spec, program: oci.Process, container: State, root: str) -> Plan:
     """The plan of one more process in a running container: it enters what that container's init was born into."""
     planner = _Planner(spec, container.id, container.bundle, ())
-    layout = cgroups.detect()
-    steps: list[Step] = [*_births(cgroups.directories(container.cgroup, layout), layout)]
+    unified, moved = _split(cgroups.directories(container.cgroup, cgroups.detect()))
     differing = [kind for kind, shared in namespaces.compare(container.pid).items() if not shared]
+    steps: list[Step] = [birth.Clone((), unified)]
+    if moved:
+        steps.append(groups.JoinCgroup(moved))
     steps.append(birth.JoinNamespaces(tuple((kind, f"/proc/{container.pid}/ns/{kind}") for kind in differing)))
-    steps.append(birth.Clone(()))
+    steps.append(birth.CloneSibling(()))
     if "user" in differing:
         steps.append(birth.BecomeRoot())
     steps += planner.identity(program, in_new_container=False)
@@ -75,13 +77,7 @@ class _Planner:
             if mount.uidMappings:
                 recursive = "rbind" in mount.options
                 yield filesystem.CloneMount(self.source(mount), mount.destination, recursive, mount.uidMappings, mount.gidMappings)
-        yield from _births(self.directories, cgroups.detect())
-        if self.joined:
-            yield birth.JoinNamespaces(tuple(self.joined))
-        if "time" in self.new:
-            offsets = ((clock, offset.secs, offset.nanosecs) for clock, offset in linux.timeOffsets.items())
-            yield birth.UnshareTime(tuple(offsets))
-        yield birth.Clone(tuple(kind for kind in self.new if kind != "time"))
+        yield from self.births()
         if "user" in self.new:
             yield birth.SetIdMaps(linux.uidMappings, linux.gidMappings)
             yield birth.BecomeRoot()
@@ -104,6 +100,24 @@ class _Planner:
         yield execution.AwaitStart()
         yield from self.hooks("startContainer", "container", "created")
         yield from self.last(spec.process)
+
+    def births(self) -> Iterator[Step]:
+        """Init, or a stage and then init, in the container's group: born there in version 2, moved there in version 1."""
+        unified, moved = _split(self.directories)
+        needs_stage = bool(self.joined) or "time" in self.new
+        born_into = () if needs_stage else tuple(kind for kind in self.new if kind != "cgroup")
+        yield birth.Clone(born_into, unified)
+        if moved:
+            yield groups.JoinCgroup(moved)
+        if self.joined:
+            yield birth.JoinNamespaces(tuple(self.joined))
+        if "time" in self.new:
+            offsets = ((clock, offset.secs, offset.nanosecs) for clock, offset in self.spec.linux.timeOffsets.items())
+            yield birth.UnshareTime(tuple(offsets))
+        if needs_stage:
+            yield birth.CloneSibling(tuple(kind for kind in self.new if kind != "time"))
+        elif "cgroup" in self.new:
+            yield birth.UnshareCgroup()
 
     def cgroup(self) -> Iterator[Step]:
         from labkit.linux.cgroups import devices
@@ -273,12 +287,11 @@ class _Planner:
             yield (RunHostHooks if side == "host" else RunHooks)(moment, status, found)
 
 
-def _births(directories: tuple[str, ...], layout: cgroups.Layout) -> Iterator[Step]:
-    """The stage, in the container's group: born there in version 2, moved there in version 1."""
-    unified = [directory for directory in directories if layout.unified and directory.startswith(f"{layout.unified}/")]
-    yield birth.Fork(*unified)
-    if len(unified) < len(directories):
-        yield groups.JoinCgroup(tuple(directory for directory in directories if directory not in unified))
+def _split(directories: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The directory in the version 2 hierarchy, "" if there is none, and those of version 1."""
+    unified = cgroups.detect().unified
+    found = [directory for directory in directories if unified and directory.startswith(f"{unified}/")]
+    return (found[0] if found else ""), tuple(directory for directory in directories if directory not in found)
 
 
 def _search_path(env: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Words before the program, in the order in which they execute each other; chroot, which leaves the tools behind, is last.
 _PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges, identity.SetUser)
-_AT_BIRTH = (birth.Fork, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.Clone)
+_AT_BIRTH = (birth.Clone, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.CloneSibling, birth.UnshareCgroup)
 
 
 def script(plan: Plan) -> str:
@@ -44,7 +44,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     if undo:
         yield f"trap {quote('; '.join(undo))} EXIT"
     born = [step for step in plan if isinstance(step, _AT_BIRTH)]
-    first = next(number for number, step in enumerate(plan) if isinstance(step, birth.Fork))
+    first = next(number for number, step in enumerate(plan) if isinstance(step, birth.Clone))
     for step in plan.steps[:first]:
         yield from _commented(step)
     yield from _birth(born)
@@ -68,14 +68,17 @@ def _birth(born: Sequence[Step]) -> Iterator[str]:
     """A subshell that joins, enters and unshares: what it then executes is init."""
     yield ""
     yield "("
-    words = []
+    entered: list[str] = []
+    kinds: list[str] = []
     for step in born:
         yield f"# {step.why} ({step.man})"
-        if isinstance(step, (birth.Fork, groups.JoinCgroup)):
+        if isinstance(step, (birth.JoinNamespaces, birth.UnshareTime)):
+            entered.append(step.shell())
+        elif step.shell():
             yield step.shell()
-        else:
-            words.append(step.shell())
-    yield f"exec {' '.join(words)} sh -eu /dev/fd/3"
+        if isinstance(step, (birth.Clone, birth.CloneSibling, birth.UnshareCgroup)):
+            kinds += step.kinds
+    yield " ".join(["exec", *entered, birth.unshare_words(kinds), "sh -eu /dev/fd/3"])
     yield ") 3<<'CONTAINER'"
 
 

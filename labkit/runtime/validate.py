@@ -226,7 +226,10 @@ def _sysctls(linux: Linux, types: dict[str, str]) -> None:
 
     for name in linux.sysctl:
         path = f"linux.sysctl[{name!r}]"
-        kind = sysctls.namespaced(name)
+        try:
+            kind = sysctls.namespaced(name)
+        except InvalidInput:
+            _refuse(path, "is not the name of a setting, such as net.ipv4.ip_forward")
         if kind is None:
             _refuse(path, "belongs to the whole machine, not to a namespace: it cannot be set for a container")
         if name.replace("/", ".") == "kernel.hostname":

@@ -1,7 +1,7 @@
 """The steps that plans are made of, by subject, in the order in which a container meets them.
 
 groups        MakeCgroup, SetCgroupFile, AllowDevices, JoinCgroup
-birth         Fork, JoinNamespaces, UnshareTime, Clone, SetIdMaps, BecomeRoot
+birth         Clone, JoinNamespaces, UnshareTime, CloneSibling, UnshareCgroup, SetIdMaps, BecomeRoot
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
 filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
 contents      MakeDevices, ReadonlyPaths, MaskPaths, RemountReadonly

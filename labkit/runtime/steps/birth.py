@@ -1,9 +1,11 @@
 """Steps by which a process comes to be in its namespaces: ``man 7 namespaces``, ``man 2 clone``, ``man 2 setns``.
 
-    this process ──Fork──▶ stage: joins the cgroup, enters namespaces that exist ──Clone──▶ init: in new namespaces
+    this process ──Clone──▶ init: in new namespaces; joins the cgroup
 
-Two births, because what a process enters (a PID namespace, a cgroup as root of a cgroup namespace) counts for its
-children, and the process that asks for the container must not be moved anywhere itself.
+    this process ──Clone──▶ stage: joins the cgroup, enters namespaces that exist ──CloneSibling──▶ init
+
+The second form is for a container that shares namespaces, and for ``exec``: who enters a PID or a time namespace is not in it,
+only its children are, and the process that asks for the container must not be moved anywhere itself.
 """
 
 from __future__ import annotations
@@ -20,37 +22,44 @@ from labkit.runtime.handshake import Channel
 from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from labkit.linux.idmaps import IdMap
     from labkit.runtime.context import Context
 
 
 @dataclass(frozen=True)
-class Fork(Step):
-    """A copy of this process, the stage, becomes the container's side; from here on the two talk over a socket pair.
+class Clone(Step):
+    """A copy of this process becomes the container's side, born into new namespaces; from here on the two talk over a socket pair.
 
-    ``cgroup``, a directory of version 2: the stage is born in that group. Moving there later takes some milliseconds, for the
-    kernel waits until no process anywhere is forking.
+    ``cgroup``, a directory of version 2: the group to be born in. Moving there later takes some milliseconds, for the kernel
+    waits until no process anywhere is forking.
     """
 
     side: ClassVar[Side] = "host"
     man: ClassVar[str] = "clone(2)"
+    kinds: tuple[str, ...]
     cgroup: str = ""
 
     def __str__(self) -> str:
-        return "fork" + (f" into {self.cgroup}" if self.cgroup else "")
+        return _cloning(self.kinds) + (f", and into {self.cgroup}" if self.cgroup else "")
 
     @property
     def why(self) -> str:
-        return "the copy can enter groups and namespaces while this process stays where it is"
+        held = [namespaces.kind(kind).holds for kind in self.kinds]
+        return (
+            "of its own now: " + "; ".join(held) if held else "the copy can move into groups and namespaces; this process stays where it is"
+        )
 
     def apply(self, context: Context) -> None:
         ours, theirs = Channel.pair()
         group = os.open(self.cgroup, os.O_PATH | os.O_DIRECTORY) if self.cgroup else None
-        pid, pidfd = syscalls.clone(syscalls.CLONE_PARENT if context.adopted else 0, group)
+        flags = _flags(self.kinds) | (syscalls.CLONE_PARENT if context.adopted else 0)
+        pid, pidfd = syscalls.clone(flags, group)
         if group is not None:
             os.close(group)
         if pid:
-            context.channel, context.stage, context.pid = ours, pidfd, pid
+            context.channel, context.pid, context.pidfd = ours, pid, pidfd
             theirs.close()
             return
         context.channel = theirs
@@ -62,6 +71,14 @@ class Fork(Step):
 
     def shell(self) -> str:
         return f"echo 0 > {quote(self.cgroup)}/cgroup.procs" if self.cgroup else ""
+
+
+def _cloning(kinds: tuple[str, ...]) -> str:
+    return f"clone into new {', '.join(kinds)} namespaces" if kinds else "fork"
+
+
+def _flags(kinds: tuple[str, ...]) -> int:
+    return sum(namespaces.kind(kind).flag for kind in kinds)
 
 
 def _take_stdio(stdio: tuple[int, int, int] | None) -> None:
@@ -140,29 +157,53 @@ class UnshareTime(Step):
 
 
 @dataclass(frozen=True)
-class Clone(Step):
-    """The container's first process, its init, is born into new namespaces; the stage tells its PID and is done."""
+class CloneSibling(Step):
+    """Init is born from the stage, as its sibling; the stage tells its PID and is done."""
 
     man: ClassVar[str] = "clone(2)"
     kinds: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "clone into new " + (", ".join(self.kinds) or "(no)") + " namespaces"
+        return _cloning(self.kinds)
 
     @property
     def why(self) -> str:
-        held = [namespaces.kind(kind).holds for kind in self.kinds]
-        return "of its own now: " + ", ".join(held) if held else "a child that is born where its parent has just gone"
+        return "a child is born where its parent has just gone; its parent is ours, so that we hear of its end"
 
     def apply(self, context: Context) -> None:
-        flags = sum(namespaces.kind(kind).flag for kind in self.kinds)
-        pid, _ = syscalls.clone(flags | syscalls.CLONE_PARENT)
+        pid, _ = syscalls.clone(_flags(self.kinds) | syscalls.CLONE_PARENT)
         if pid:
             context.channel.send({"born": pid})
             os._exit(0)
 
     def shell(self) -> str:
-        return " ".join(["unshare", "--fork", "--kill-child", *(f"--{_LONG[kind]}" for kind in self.kinds)])
+        return ""
+
+
+@dataclass(frozen=True)
+class UnshareCgroup(Step):
+    """A cgroup namespace, whose root is the group that the process is in at this moment: so it comes after joining."""
+
+    man: ClassVar[str] = "cgroup_namespaces(7)"
+    kinds: ClassVar[tuple[str, ...]] = ("cgroup",)
+
+    def __str__(self) -> str:
+        return "unshare cgroup"
+
+    @property
+    def why(self) -> str:
+        return "its own group looks like the root of all groups; the names of those above are not shown"
+
+    def apply(self, context: Context) -> None:
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+
+    def shell(self) -> str:
+        return ""
+
+
+def unshare_words(kinds: Sequence[str]) -> str:
+    """``unshare(1)`` for these kinds: what it executes is the first process inside."""
+    return " ".join(["unshare", "--fork", "--kill-child", *(f"--{_LONG[kind]}" for kind in kinds)])
 
 
 @dataclass(frozen=True)
