@@ -43,7 +43,6 @@ class Stat:
     """In clock ticks since boot, of which there are 100 a second."""
     command: str
     """The name of the program, cut to 15 bytes."""
-    threads: int = 1
 
 
 def stat(pid: int) -> Stat | None:
@@ -60,19 +59,19 @@ def stat(pid: int) -> Stat | None:
     head, _, tail = line.rpartition(b") ")
     field = tail.split()
     command = os.fsdecode(head.partition(b" (")[2])
-    return Stat(pid, int(field[1]), field[0].decode(), int(field[19]), command, int(field[17]))
+    return Stat(pid, int(field[1]), field[0].decode(), int(field[19]), command)
 
 
 def alive(pid: int, start_time: int | None = None) -> bool:
     """Whether the process still runs; with ``start_time``, whether it is still the same process. A zombie is not alive."""
-    return _lives(stat(pid), start_time)
-
-
-def _lives(found: Stat | None, start_time: int | None) -> bool:
-    if found is None or (start_time is not None and found.start_time != start_time):
+    try:
+        fd = pidfd(pid, start_time)
+    except NotFound:
         return False
-    # A first thread that has ended is shown as Z, though the process goes on in its other threads.
-    return found.state not in "ZX" or found.threads > 1
+    # Rather than look for state Z: that is also what a process shows whose first thread has ended before the others.
+    ended = wait(fd, timeout=0)
+    os.close(fd)
+    return not ended
 
 
 def children(pid: int) -> tuple[int, ...]:
@@ -92,11 +91,13 @@ def pidfd(pid: int, start_time: int | None = None) -> int:
         if error.errno in _GONE:
             raise NotFound(f"no process {pid}") from None
         raise KernelError.of(error, "pidfd_open", str(pid)) from None
+    if start_time is None:
+        return fd
     # Looked at after the descriptor is open: if the process is the right one now, it was the right one then.
     found = stat(pid)
-    if found is None or (start_time is not None and found.start_time != start_time):
+    if found is None or found.start_time != start_time:
         os.close(fd)
-        raise NotFound(f"no process {pid}" + (f" that started at {start_time}" if found else ""))
+        raise NotFound(f"no process {pid} that started at {start_time}")
     return fd
 
 
@@ -111,8 +112,8 @@ def send(pid: int, number: int, start_time: int | None = None) -> None:
     """Send a signal; ``NotFound`` if the process has ended or, with ``start_time``, if its PID now belongs to another."""
     fd = pidfd(pid, start_time)
     try:
-        if not _lives(stat(pid), start_time):
-            raise NotFound(f"process {pid} has ended")
+        if wait(fd, timeout=0):
+            raise ProcessLookupError
         signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         raise NotFound(f"process {pid} has ended") from None
@@ -124,13 +125,14 @@ def send(pid: int, number: int, start_time: int | None = None) -> None:
 
 def signal_number(text: str) -> int:
     """The number of a signal called ``TERM``, ``SIGTERM``, ``sigterm``, ``RTMIN+3`` or ``15`` (``man 7 signal``)."""
-    if text.isascii() and text.isdecimal():
+    name, plus, offset = text.upper().removeprefix("SIG").partition("+")
+    number = -1
+    if text.isdecimal():
         number = int(text)
-    else:
-        name, plus, offset = text.upper().removeprefix("SIG").partition("+")
+    elif not plus:
         number = signal.Signals.__members__.get(f"SIG{name}", -1)
-        if plus:
-            number = number + int(offset) if name == "RTMIN" and offset.isascii() and offset.isdecimal() else -1
+    elif name == "RTMIN" and offset.isdecimal():
+        number = signal.SIGRTMIN + int(offset)
     if not 0 <= number <= signal.SIGRTMAX:
         raise InvalidInput(f"signal: there is none called {text!r} (`kill -l` lists them)")
     return int(number)

@@ -15,6 +15,7 @@ from labkit.linux.capabilities import Capabilities
 InChild = Callable[[Callable[[], Any]], Any]
 NOBODY = 65534
 NOTHING: frozenset[str] = frozenset()
+KILL, CHOWN = frozenset({"CAP_KILL"}), frozenset({"CAP_CHOWN"})
 
 
 def all_but(*names: str) -> Capabilities:
@@ -54,8 +55,7 @@ def test_the_kernel_is_asked_for_its_newest_capability() -> None:
 
 
 def test_the_five_sets_are_read_from_proc(in_child: InChild) -> None:
-    kill, chown = frozenset({"CAP_KILL"}), frozenset({"CAP_CHOWN"})
-    wanted = Capabilities(capabilities.DEFAULT, chown, kill | chown, kill, kill)
+    wanted = Capabilities(capabilities.DEFAULT, CHOWN, KILL | CHOWN, KILL, KILL)
 
     def change() -> Capabilities:
         capabilities.drop_bounding(capabilities.DEFAULT)
@@ -93,11 +93,11 @@ def test_the_other_capabilities_stay(in_child: InChild) -> None:
 
 def test_what_is_dropped_from_the_bounding_set_does_not_come_back_by_exec(in_child: InChild) -> None:
     def change() -> Capabilities:
-        capabilities.drop_bounding({"CAP_KILL", "CAP_CHOWN"})
+        capabilities.drop_bounding(KILL | CHOWN)
         return after_exec()
 
     found = in_child(change)
-    assert found.bounding == found.permitted == found.effective == {"CAP_KILL", "CAP_CHOWN"}
+    assert found.bounding == found.permitted == found.effective == KILL | CHOWN
 
 
 def test_without_a_bounding_set_root_gets_everything_back_by_exec(in_child: InChild) -> None:
@@ -136,40 +136,72 @@ def test_without_ambient_ones_an_ordinary_user_has_none_after_exec(in_child: InC
 
 
 def test_ambient_capabilities_from_before_are_cleared(in_child: InChild) -> None:
-    one = frozenset({"CAP_KILL"})
-
     def change() -> Capabilities:
-        capabilities.apply(Capabilities(permitted=one, effective=one, inheritable=one, ambient=one))
-        capabilities.apply(Capabilities(permitted=one, effective=one, inheritable=one))
+        capabilities.apply(Capabilities(permitted=KILL, effective=KILL, inheritable=KILL, ambient=KILL))
+        capabilities.apply(Capabilities(permitted=KILL, effective=KILL, inheritable=KILL))
         return capabilities.of()
 
     found = in_child(change)
-    assert found.ambient == NOTHING and found.inheritable == one
+    assert found.ambient == NOTHING and found.inheritable == KILL
 
 
 def test_ambient_capabilities_that_are_not_inheritable_are_left_out_as_in_runc(in_child: InChild) -> None:
-    one = frozenset({"CAP_KILL"})
-
     def change() -> tuple[frozenset[str], Capabilities]:
-        return capabilities.apply(Capabilities(permitted=one, effective=one, ambient=one)), capabilities.of()
+        return capabilities.apply(Capabilities(permitted=KILL, effective=KILL, ambient=KILL)), capabilities.of()
 
     lacking, found = in_child(change)
     assert lacking == NOTHING
-    assert found.permitted == found.effective == one and found.ambient == NOTHING
+    assert found.permitted == found.effective == KILL and found.ambient == NOTHING
 
 
-def test_what_the_process_lacks_is_left_out_and_named(in_child: InChild) -> None:
-    kill, chown = frozenset({"CAP_KILL"}), frozenset({"CAP_CHOWN"})
-    both = kill | chown
-
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Capabilities(permitted=KILL | CHOWN, effective=KILL | CHOWN, inheritable=KILL | CHOWN, ambient=KILL | CHOWN),
+        Capabilities(permitted=KILL | CHOWN, effective=CHOWN, inheritable=KILL),
+        Capabilities(permitted=KILL, inheritable=KILL | CHOWN, ambient=KILL | CHOWN),
+    ],
+)
+def test_what_the_process_lacks_is_left_out_and_named(in_child: InChild, wanted: Capabilities) -> None:
     def change() -> tuple[frozenset[str], Capabilities]:
-        capabilities.apply(Capabilities(permitted=kill, effective=kill))
-        lacking = capabilities.apply(Capabilities(permitted=both, effective=both, inheritable=both, ambient=both))
-        return lacking, capabilities.of()
+        capabilities.apply(Capabilities(permitted=KILL, effective=KILL))
+        return capabilities.apply(wanted), capabilities.of()
 
     lacking, found = in_child(change)
-    assert lacking == chown
-    assert found.effective == found.permitted == found.inheritable == found.ambient == kill
+    assert lacking == CHOWN
+    assert found.permitted == found.inheritable == KILL
+    assert found.effective == wanted.effective & KILL and found.ambient == wanted.ambient & KILL
+
+
+def test_what_is_inheritable_stays_so_after_it_is_no_longer_permitted(in_child: InChild) -> None:
+    def change() -> tuple[frozenset[str], Capabilities]:
+        capabilities.apply(Capabilities(permitted=KILL, inheritable=KILL))
+        capabilities.apply(Capabilities(inheritable=KILL))
+        return capabilities.apply(Capabilities(inheritable=KILL, ambient=KILL)), capabilities.of()
+
+    lacking, found = in_child(change)
+    assert lacking == NOTHING
+    assert found.inheritable == KILL and found.permitted == found.ambient == NOTHING
+
+
+def test_what_is_out_of_the_bounding_set_cannot_be_made_inheritable(in_child: InChild) -> None:
+    def change() -> tuple[frozenset[str], Capabilities]:
+        capabilities.drop_bounding(CHOWN)
+        return capabilities.apply(Capabilities(permitted=KILL, inheritable=KILL)), capabilities.of()
+
+    lacking, found = in_child(change)
+    assert lacking == KILL
+    assert found.permitted == KILL and found.inheritable == NOTHING
+
+
+def test_a_bounding_set_that_is_right_already_takes_no_capability(in_child: InChild) -> None:
+    def change() -> frozenset[str]:
+        capabilities.drop_bounding(KILL)
+        capabilities.apply(Capabilities())
+        capabilities.drop_bounding(KILL)
+        return capabilities.of().bounding
+
+    assert in_child(change) == KILL
 
 
 def test_without_setpcap_the_bounding_set_cannot_be_changed_and_the_error_says_so(in_child: InChild) -> None:

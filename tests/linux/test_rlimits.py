@@ -37,14 +37,22 @@ def test_a_limit_stops_the_process(in_child: InChild) -> None:
 def test_unlimited_is_minus_one_or_the_highest_number_of_a_bundle(in_child: InChild) -> None:
     def change() -> list[tuple[int, int]]:
         found = []
-        for unlimited in (-1, 2**64 - 1):
+        for unlimited in (-1, 2**63, 2**64 - 1):
             rlimits.set("RLIMIT_CORE", 4096, unlimited)
             found.append(rlimits.of()["RLIMIT_CORE"])
             rlimits.set("RLIMIT_CORE", unlimited, unlimited)
             found.append(rlimits.of()["RLIMIT_CORE"])
         return found
 
-    assert in_child(change) == [(4096, -1), (-1, -1)] * 2
+    assert in_child(change) == [(4096, -1), (-1, -1)] * 3
+
+
+def test_a_limit_may_be_nothing_at_all(in_child: InChild) -> None:
+    def change() -> tuple[int, int]:
+        rlimits.set("RLIMIT_CORE", 0, 0)
+        return rlimits.of()["RLIMIT_CORE"]
+
+    assert in_child(change) == (0, 0)
 
 
 def test_the_limits_of_another_process_are_set_and_read() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from errno import EINVAL
 from typing import Any
@@ -40,6 +41,16 @@ def test_a_value_that_the_kernel_refuses_is_an_error_that_shows_it(in_child: InC
     with pytest.raises(KernelError, match=r"write sysctl net\.ipv4\.ip_default_ttl: EINVAL .*'many'") as caught:
         in_child(change)
     assert caught.value.errno == EINVAL
+
+
+def test_no_descriptor_is_left_open(in_child: InChild) -> None:
+    def change() -> bool:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        before = os.listdir("/proc/self/fd")
+        sysctls.write("net.ipv4.ip_default_ttl", sysctls.read("net.ipv4.ip_default_ttl"))
+        return os.listdir("/proc/self/fd") == before
+
+    assert in_child(change)
 
 
 def test_what_may_only_be_written_is_not_read() -> None:
