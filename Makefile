@@ -21,8 +21,10 @@ lab: setup  ## set up, start JupyterLab in the background and print its URL
 
 test:  ## set up, then run every test: pytest, then the notebooks
 	@scripts/provision test
-	@$(AS_ROOT) $(BIN)/pytest tests
-	@$(AS_ROOT) $(BIN)/pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+	@code=0; \
+	$(AS_ROOT) $(BIN)/pytest tests || code=1; \
+	$(AS_ROOT) $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks || code=1; \
+	exit $$code
 
 check:  ## what stands before each commit, in under a minute: lint, types, layers, unit tests (needs no root)
 	@scripts/provision check
