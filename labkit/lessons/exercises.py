@@ -9,7 +9,7 @@ An exercise is four cells in a row, and this is all the form there is:
     markdown   > **Exercise 1.1 · A host name of its own** (5 min)     then the task, and a line "> *Predict:* …"
     code       the starter: it has one blank, and does no harm as it stands
     code       check("namespaces.own-hostname")
-    markdown   <details> with two or three hints and the solution, then "*What it showed:* …"
+    markdown   <details>, folded: two or three hints; then the solution, and "*What it showed:* …"
 
 The notebook's first code cell sets the stage; a starter or a solution needs that one and nothing else.
 """
@@ -71,16 +71,16 @@ def _exercise(cells: list[_Cell]) -> Exercise:
         raise InvalidInput(f"{where}: must be four cells: the task, a starter, a check, the hints")
     task, starter, check, after = (cell.source for cell in cells)
     folded = _DETAILS.findall(after)
-    solution = "".join(text for summary, text in folded if summary.strip() == "Solution")
+    solution = "".join(text for summary, text in folded if summary.startswith("Solution"))
     return Exercise(
         number,
         title,
         _part(r"\*Predict:\*\s*(.+)", task, f"{where}: a line '*Predict:* …'"),
         starter,
         _part(_CHECK.pattern, check, f"{where}: a cell check(\"topic.name\")"),
-        tuple(text.strip() for summary, text in folded if summary.strip().startswith("Hint")),
+        tuple(text.strip() for summary, text in folded if summary.startswith("Hint")),
         _part(_CODE.pattern, solution, f"{where}: a folded solution in Python"),
-        _part(r"\*What it showed:\*\s*(.+)", after, f"{where}: a line '*What it showed:* …'"),
+        _part(r"\*What it showed:\*\s*(.+)", solution, f"{where}: a line '*What it showed:* …'"),
     )
 
 

@@ -90,7 +90,7 @@ class Words(tuple[Term, ...]):
         left = "style='text-align:left'"
         rows = "".join(
             f"<tr><td {left}><b>{t.english}</b></td><td {left} lang='zh'>{t.chinese}</td><td {left}>{html.escape(t.meaning)}</td>"
-            f"<td {left}><a href='{t.link}'>{t.page}</a></td><td>{t.notebook}</td></tr>"
+            f"<td {left}><a href='{t.link}'>{t.page}</a></td><td {left}>{t.notebook}</td></tr>"
             for t in self
         )
         heads = "".join(f"<th {left}>{head}</th>" for head in ("word", "中文", "what it is", "more", "from notebook"))

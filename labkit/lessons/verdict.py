@@ -6,7 +6,7 @@
     ✘ Both processes share uts:[4026531838].
       Next: `man 7 uts_namespaces` says what that kind holds.
 
-In a notebook a verdict shows as a card; the words and the sign say everything that the colour says.
+In a notebook a verdict shows as a card; the sign says what its colour says.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Verdict:
         then = f"<div style='margin-top:.3em'><b>Next:</b> {_inline(self.next)}</div>" if self.next else ""
         return (
             f"<div style='border-left:4px solid {colour};padding:.5em .9em;max-width:54em;line-height:1.5;"
-            f"background:var(--jp-layout-color2,#f5f5f5)'><b style='color:{colour}'>{self._sign} {word}</b>"
-            f" · {_inline(self.seen)}{then}</div>"
+            f"background:var(--jp-layout-color2,#f5f5f5)'><b style='color:{colour}' title='{word}'>{self._sign}</b> "
+            f"{_inline(self.seen)}{then}</div>"
         )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.linux import cgroups
-from labkit.views.view import COLOURS, FAINT, INK, View, drawing, escaped
+from labkit.views.view import ASIDE, COLOURS, FAINT, INK, View, drawing, escaped
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -108,7 +108,7 @@ class CgroupUsage(View):
             for gauge, colour in zip(self.gauges, COLOURS, strict=False)
         )
         title = f"<p style='margin:.3em 0'><code>{escaped(self.group.path)}</code></p>"
-        story = f"<p style='margin:.3em 0;color:{FAINT}'>{escaped(self.story)}</p>"
+        story = f"<p style='margin:.3em 0;color:{ASIDE}'>{escaped(self.story)}</p>"
         return f"{title}<table style='line-height:1.7'>{rows}</table>{story}"
 
     def controls(self) -> list[ipywidgets.Widget]:

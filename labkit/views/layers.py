@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from labkit.linux import overlays
 from labkit.storage.snapshots import Snapshot, Snapshots
-from labkit.views.view import COLOURS, FAINT, INK, View, drawing, escaped
+from labkit.views.view import ASIDE, COLOURS, FAINT, INK, View, drawing, escaped
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -75,7 +75,7 @@ class LayerStack(View):
             f"{''.join(self._cell(row.get(path, NOTHING)) for path in self.paths)}</tr>"
             for name, row in {"you see": self.seen, **self.rows}.items()
         )
-        notes = "".join(f"<p style='margin:.3em 0;color:{FAINT}'>{escaped(note)}</p>" for note in (LEGEND, *self._rest()))
+        notes = "".join(f"<p style='margin:.3em 0;color:{ASIDE}'>{escaped(note)}</p>" for note in (LEGEND, *self._rest()))
         style = "border-collapse:collapse;line-height:1.6"
         return f"<table style='{style}'><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>{notes}"
 

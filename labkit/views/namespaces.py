@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import InvalidInput, NotFound
 from labkit.linux import namespaces
-from labkit.views.view import COLOURS, FAINT, INK, View, drawing, escaped
+from labkit.views.view import ASIDE, COLOURS, INK, View, drawing, escaped
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -58,7 +58,7 @@ class NamespaceTree(View):
         return "\n".join([*lines, *(f"{name} has ended" for name in self.gone)])
 
     def html(self) -> str:
-        heads = "".join(f"<th style='padding:.1em 1.2em;font-weight:600'>{escaped(name)}</th>" for name in self.seen)
+        heads = "".join(f"<th style='min-width:6em;padding:.1em .6em;text-align:center'>{escaped(name)}</th>" for name in self.seen)
         rows = "".join(f"<tr>{self._row(kind)}</tr>" for kind in self._kinds())
         gone = "".join(f"<p>{escaped(name)} has ended.</p>" for name in self.gone)
         return (
@@ -76,7 +76,7 @@ class NamespaceTree(View):
         word = "shared by all" if apart == 1 else f"{apart} namespaces"
         return (
             f"<th scope='row' style='text-align:left' title='{escaped(namespaces.kind(kind).holds)}'>{kind}</th>{cells}"
-            f"<td style='color:{FAINT};padding-left:.8em'>{word}</td>"
+            f"<td style='color:{ASIDE};padding-left:.8em'>{word}</td>"
         )
 
     def controls(self) -> list[ipywidgets.Widget]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # The colours that tell neighbours apart (Okabe and Ito's, safe for colour-blind eyes); signs and words carry the meaning.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 INK, FAINT = "#37474f", "#90a4ae"
+ASIDE = "var(--jp-ui-font-color2,#546e7a)"  # for words of less weight, on light and on dark pages
 
 
 class View(ABC):

@@ -26,9 +26,9 @@ closer</details>
 ```python
 kind = "uts"
 ```
-</details>
 
-*What it showed:* a lot."""
+*What it showed:* a lot.
+</details>"""
 
 
 def _notebook(path, *cells):

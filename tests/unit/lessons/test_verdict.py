@@ -13,9 +13,9 @@ def test_a_failure_shows_a_cross_the_symptom_and_what_to_try_next():
     assert not verdict and repr(verdict) == "✘ Both share uts.\n  Next: Read `man 7 uts_namespaces`."
 
 
-def test_the_card_says_in_words_what_its_colour_says():
-    assert "✔ done" in passed("x")._repr_html_()
-    assert "✘ not yet" in failed("x", "y")._repr_html_()
+def test_the_card_says_with_a_sign_and_a_word_what_its_colour_says():
+    assert "title='done'>✔" in passed("x")._repr_html_()
+    assert "title='not yet'>✘" in failed("x", "y")._repr_html_()
 
 
 def test_the_card_escapes_what_it_shows_and_sets_code_apart():
