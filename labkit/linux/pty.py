@@ -9,8 +9,8 @@
     >>> pty.make_controlling(terminal.slave)          # ctrl-c now reaches the processes of this session
 
 The master is opened inside the container and used outside of it, by the program at the other end of a Unix socket (runc's
-``--console-socket``): ``send_fd`` and ``receive_fd`` are the two ends of that. Import this module before ``pivot_root``: afterwards
-Python's library is out of sight.
+``--console-socket``), to which ``send_fd`` gives it. Import this module before ``pivot_root``: afterwards Python's library is out
+of sight.
 
 ``man 7 pty``, ``man 2 TIOCGPTPEER``, ``man 3 termios``. Notebook 04-a-container-from-parts steps through a container with one.
 """
@@ -26,7 +26,7 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EBADMSG, EPERM
+from errno import EPERM
 
 from labkit.errors import KernelError
 
@@ -94,8 +94,8 @@ def raw(fd: int) -> Iterator[None]:
         before = termios.tcgetattr(fd)
     except termios.error as error:
         raise KernelError(error.args[0], "make raw", f"fd {fd}") from None
-    tty.setraw(fd)
     try:
+        tty.setraw(fd, termios.TCSANOW)  # and not TCSAFLUSH, which would lose the keys typed so far
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, before)
@@ -118,12 +118,3 @@ def send_fd(connection: socket.socket, fd: int, name: str) -> None:
         socket.send_fds(connection, [name.encode()], [fd])
     except OSError as error:
         raise KernelError.of(error, "send over the console socket", name) from None
-
-
-def receive_fd(connection: socket.socket) -> tuple[int, str]:
-    """The descriptor that the other end sends, which the caller closes, and its name. ``KernelError`` if it sends none."""
-    message, fds, _, _ = socket.recv_fds(connection, 4096, 1)
-    if not fds:
-        raise KernelError(EBADMSG, "receive over", "the console socket", "the other end closed it or sent no descriptor")
-    os.set_inheritable(fds[0], False)
-    return fds[0], message.decode()

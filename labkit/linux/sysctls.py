@@ -24,7 +24,6 @@ _SWAP = str.maketrans("./", "/.")
 _IPC = frozenset(
     {"msgmax", "msgmnb", "msgmni", "msg_next_id", "sem", "sem_next_id", "shmall", "shmmax", "shmmni", "shm_next_id", "shm_rmid_forced"}
 )
-_UTS = frozenset({"hostname", "domainname"})
 
 
 def read(name: str) -> str:
@@ -63,7 +62,7 @@ def namespaced(name: str) -> str | None:
             return "ipc"
         case ["kernel", setting] if setting in _IPC:
             return "ipc"
-        case ["kernel", setting] if setting in _UTS:
+        case ["kernel", setting] if setting in ("hostname", "domainname"):
             return "uts"
         case ["user", _]:
             return "user"
@@ -72,8 +71,7 @@ def namespaced(name: str) -> str | None:
 
 def _path(name: str) -> str:
     # The first separator decides which of the two ways this name is written in.
-    dotted = name.partition("/")[0].count(".") > 0
-    path = name.translate(_SWAP) if dotted else name
+    path = name.translate(_SWAP) if "." in name.partition("/")[0] else name
     if {"", ".", ".."} & {*path.split("/")} or "\0" in path:
         raise InvalidInput(f"sysctl: {name!r} is no name of a setting (one looks like net.ipv4.ip_forward)")
     return f"/proc/sys/{path}"
