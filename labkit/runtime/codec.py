@@ -119,6 +119,7 @@ class _Names(dict[str, object]):
     """A module's names for ``eval``, those included that the module only imports when asked."""
 
     def __init__(self, module: str) -> None:
+        super().__init__(Mapping=Mapping)  # many modules import it for the type checker alone
         self.module = sys.modules[module]
 
     def __missing__(self, name: str) -> object:
