@@ -34,7 +34,7 @@ check:  ## what stands before each commit, in under a minute: lint, types, layer
 	@echo '── unit tests' && $(BIN)/pytest -q tests/unit
 
 bench: setup  ## measure labkit beside the peers that are installed (runc, crun, …), in ratios
-	@$(AS_ROOT) $(BIN)/python benchmarks
+	@for benchmark in benchmarks/*.py; do $(AS_ROOT) $(BIN)/python "$$benchmark"; done
 
 pins: setup  ## compile requirements.txt (exact versions) from pyproject.toml (ranges)
 	@$(BIN)/pip install --quiet uv
