@@ -67,7 +67,7 @@ def traces(temporary: str) -> Traces:
         links=frozenset(f" {name}" for name in os.listdir("/sys/class/net")),
         cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
-        processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in descendants().values()),
+        processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in lasting().values()),
         state=frozenset(path for place in subdirectories("/run/labkit") if place != jupyter.RUN for path in subdirectories(place)),
     )
 
@@ -83,6 +83,20 @@ def descendants() -> dict[int, processes.Stat]:
         if above and above.ppid == os.getpid() and stat.state not in "ZX":
             found[pid] = stat
     return found
+
+
+def lasting() -> dict[int, processes.Stat]:
+    """The same without the runtime's spawner and the monitor and builder that it keeps ready: once used, it waits for the next."""
+    found = descendants()
+    waiting = [pid for pid in found if b"labkit.runtime import spawner" in command_line(pid)]
+    return {pid: stat for pid, stat in found.items() if len(waiting) > 3 or pid not in waiting}
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def groups() -> Iterator[str]:
