@@ -18,7 +18,7 @@ import stat
 from dataclasses import dataclass
 from errno import EEXIST, EPERM
 
-from labkit.errors import KernelError
+from labkit.errors import InvalidInput, KernelError
 from labkit.linux import mounts
 
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
@@ -54,27 +54,30 @@ DEFAULT = (
 def make(root: str, device: Device) -> None:
     """Make the node ``device.path`` inside the root file system ``root``; no symbolic link there leads out of it.
 
-    In a user namespace, where nobody may make nodes, the host's node of the same path is bound there instead. A node of the
-    same type and numbers that is there already is taken, and gets the mode and owner.
+    In a user namespace, where nobody may make nodes, the host's node of the same path is bound there instead. A node with
+    the same type and numbers that is there already stays as it is, for it may be the host's own.
     """
+    if device.type not in _TYPES:
+        raise InvalidInput(f"device {device.path}: type {device.type!r} is not one of {', '.join(_TYPES)}")
     directory, name = os.path.split(device.path)
     with mounts.inside(root, directory, "dir") as spot:
         node = f"{spot}/{name}"
         try:
             os.mknod(node, _TYPES[device.type] | 0o600, os.makedev(device.major, device.minor))
+            # The owner first, since a change of owner clears bits of the mode; and the mode apart, since the umask cuts mknod's.
+            os.chown(node, device.uid or 0, device.gid or 0)
+            os.chmod(node, 0o666 if device.fileMode is None else device.fileMode & 0o7777)
         except OSError as error:
+            if error.errno == EEXIST and _is(node, device):
+                return
             if error.errno == EPERM:
                 mounts.bind(device.path, device.path, root=root)
                 return
-            if error.errno != EEXIST or not _is(node, device):
-                hint = "something else has that name" if error.errno == EEXIST else ""
-                raise KernelError.of(error, "mknod", f"{root.rstrip('/')}{device.path}", hint) from None
-        # The owner first, for a change of owner may clear bits of the mode; and a mode of its own, which the umask does not cut.
-        os.chown(node, device.uid or 0, device.gid or 0, follow_symlinks=False)
-        os.chmod(node, 0o666 if device.fileMode is None else device.fileMode & 0o7777)
+            hint = "something else has that name" if error.errno == EEXIST else ""
+            raise KernelError.of(error, "mknod", f"{root.rstrip('/')}{device.path}", hint) from None
 
 
 def _is(node: str, device: Device) -> bool:
     found = os.lstat(node)
-    numbers = (os.major(found.st_rdev), os.minor(found.st_rdev))
-    return stat.S_IFMT(found.st_mode) == _TYPES[device.type] and (device.type == "p" or numbers == (device.major, device.minor))
+    same_numbers = device.type == "p" or found.st_rdev == os.makedev(device.major, device.minor)
+    return stat.S_IFMT(found.st_mode) == _TYPES[device.type] and same_numbers

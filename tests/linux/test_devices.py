@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labkit.errors import KernelError
+from labkit.errors import InvalidInput, KernelError
 from labkit.linux import devices, mounts, syscalls
 from labkit.linux.devices import DEFAULT, Device
 
@@ -48,10 +48,15 @@ def test_a_pipe_has_no_numbers(tmp_path: Path) -> None:
     assert facts(tmp_path / "run/pipe") == ("p", 0, 0, 0o600, 0, 0)
 
 
-def test_a_node_that_is_there_is_taken(tmp_path: Path) -> None:
+def test_a_node_that_is_there_stays_as_it_is_for_it_may_be_the_hosts(tmp_path: Path) -> None:
     devices.make(str(tmp_path), Device("/null", "c", 1, 3, 0o600))
     devices.make(str(tmp_path), Device("/null", "c", 1, 3, 0o644, 7, 8))
-    assert facts(tmp_path / "null") == ("c", 1, 3, 0o644, 7, 8)
+    assert facts(tmp_path / "null") == ("c", 1, 3, 0o600, 0, 0)
+
+
+def test_a_device_of_no_known_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="type 'x' is not one of c, u, b, p"):
+        devices.make(str(tmp_path), Device("/null", "x", 1, 3))
 
 
 @pytest.mark.parametrize("other", [Device("/null", "c", 1, 5), Device("/null", "b", 1, 3), Device("/null", "p")])

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from labkit.errors import InvalidInput, NotFound
+from labkit.linux.cgroups.files import read
 
 # Those that labkit knows; version 1 calls io blkio.
 _CONTROLLERS = ("cpuset", "memory", "cpu", "cpuacct", "pids", "io", "hugetlb", "rdma", "misc", "net_cls", "net_prio", "freezer", "devices")
@@ -65,8 +66,7 @@ def detect(mountinfo: str | None = None, v2_controllers: str = "") -> Layout:
         mounts = _mounts(file.read())
     unified = _parse(mounts).unified
     if unified:
-        with open(f"{unified}/cgroup.controllers") as file:
-            v2_controllers = file.read()
+        v2_controllers = read(f"{unified}/cgroup.controllers")
     return _with_files(mounts, v2_controllers)
 
 
@@ -113,14 +113,10 @@ def _with_files(mounts: tuple[str, ...], v2_controllers: str) -> Layout:
 
 def _files_below(mountpoint: str) -> tuple[list[str], list[str]]:
     """The files of some group just below the root, and the controllers that version 2 has enabled there."""
-    group = next((entry.path for entry in os.scandir(mountpoint) if entry.is_dir()), None)
     try:
-        files = os.listdir(group) if group else []
-        if "cgroup.controllers" not in files:
-            return files, []
-        with open(f"{group}/cgroup.controllers") as file:
-            return files, file.read().split()
-    except FileNotFoundError:  # it went away meanwhile
+        group = next((entry.path for entry in os.scandir(mountpoint) if entry.is_dir()), None)
+        return (os.listdir(group), read(f"{group}/cgroup.controllers").split()) if group else ([], [])
+    except FileNotFoundError:  # the group went away meanwhile
         return [], []
 
 

@@ -215,6 +215,12 @@ def test_a_failed_write_tells_the_cause(tmp_path: Path, monkeypatch: pytest.Monk
         assert caught.value.errno == EBUSY
 
 
+def test_a_file_that_cannot_be_read_is_an_error_but_one_that_is_missing_is_empty(tmp_path: Path) -> None:
+    assert files.read(f"{tmp_path}/nothing") == ""
+    with pytest.raises(KernelError, match=f"read {tmp_path}: EISDIR"):
+        files.read(str(tmp_path))
+
+
 def test_an_empty_value_is_what_the_group_above_has_unless_there_is_one(tmp_path: Path) -> None:
     tree(tmp_path, {"cpuset.cpus": "0-3\n", "c1/cpuset.cpus": "\n", "c2/cpuset.cpus": "2\n"})
     for name in ("c1", "c2"):
