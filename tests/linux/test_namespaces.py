@@ -45,6 +45,25 @@ def test_unshare_of_some_kinds_concerns_the_next_child(in_child: InChild, kind: 
     assert in_child(scene) == (True, False)
 
 
+@pytest.mark.parametrize("kind", list(namespaces.KINDS))
+def test_clone_makes_a_child_that_is_born_in_a_new_namespace(in_child: InChild, kind: str) -> None:
+    def scene() -> tuple[set[str], bool]:
+        reader, writer = os.pipe()
+        descriptors = os.listdir("/proc/self/fd")
+        pid = namespaces.clone(kind)
+        if pid == 0:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        differs = {name for name, shared in namespaces.compare(pid).items() if not shared}
+        clean = os.listdir("/proc/self/fd") == descriptors
+        os.close(writer)
+        os.waitpid(pid, 0)
+        return differs, clean
+
+    assert in_child(scene) == ({kind}, True)
+
+
 @pytest.mark.parametrize("kind", ["uts", "mnt", "net", "ipc", "cgroup", "user"])
 def test_enter_moves_into_the_namespace_of_a_process(in_child: InChild, kind: str) -> None:
     with namespaces.new("uts", "mnt", "net", "ipc", "cgroup", "user") as box:
@@ -130,7 +149,12 @@ def test_a_zombie_has_no_namespaces() -> None:
 def test_without_root_the_error_says_so(in_child: InChild) -> None:
     def scene() -> None:
         os.setuid(65534)
-        for attempt in lambda: namespaces.unshare("uts"), lambda: namespaces.new("uts"), lambda: namespaces.enter(os.getppid(), "uts"):
+        for attempt in (
+            lambda: namespaces.unshare("uts"),
+            lambda: namespaces.clone("uts"),
+            lambda: namespaces.new("uts"),
+            lambda: namespaces.enter(os.getppid(), "uts"),
+        ):
             with pytest.raises(KernelError, match=r"takes root|as root"):
                 attempt()
 
