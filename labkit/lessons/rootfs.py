@@ -27,6 +27,7 @@ _FILES = {
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/hostname": "box\n",
     "etc/motd": "Welcome to busybox: one program, many names.\n",
+    "root/.profile": "export PS1='box:\\w# '\n",
 }
 
 

@@ -35,7 +35,7 @@ WRONG = {
     ],
     "unions.ten-for-one": [
         ('parent = "image"', 'parent = "c0"', "there are 0"),
-        ('f"c{number}", parent=parent)', 'f"c{number}", parent=parent)\n    lessons.busybox_root(rack.get(f"c{number}").upper)', "no shell from"),
+        ("parent=parent)", 'parent=parent)\n    lessons.busybox_root(rack.get(f"c{number}").upper)', "no shell from the image"),
     ],
     "cgroups.frozen": [('"freeze"', '"kill"', "nobody is left")],
 }
