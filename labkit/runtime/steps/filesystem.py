@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
+from labkit.errors import LabError
 from labkit.linux import idmaps, mountoptions, mounts, paths, syscalls
 from labkit.runtime.plans import Side, Step
 
@@ -125,6 +126,9 @@ class Mount(Step):
         return _WHY.get(self.fstype, f"the container's own {self.fstype}")
 
     def apply(self, context: Context) -> None:
+        if self.fstype in ("proc", "sysfs") and os.path.islink(f"{self.rootfs}{self.destination}"):
+            # Or what is masked there could be another file than the one that a process finds (CVE-2019-19921).
+            raise LabError(f"mount {self.fstype} on {self.destination}: it is a symbolic link in the image, and must be a directory")
         mounts.mount(self.source, self.destination, None if self.is_bind else self.fstype, self.options, self.rootfs)
 
     def shell(self) -> str:
