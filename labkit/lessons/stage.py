@@ -60,10 +60,10 @@ class Lesson:
     def end(self) -> Verdict:
         """Take down all that the lesson made, and say what is left: nothing, or the name of what resists."""
         self._clear()
-        _unlock(self.number)
         left = self.remains()
         if left:
             return failed(f"Still there after the clean-up: {', '.join(left)}.", "`labkit reset` in a terminal.")
+        _unlock(self.number)
         return passed(f"Nothing of lesson {self.number} is left: no process, no mount, no control group, no file.")
 
     def remains(self) -> tuple[str, ...]:
@@ -104,9 +104,13 @@ def begin(notebook: str) -> Lesson:
 
 def _lock(lesson: Lesson) -> None:
     """Hold the lesson until its end or that of this process; who holds it already may begin it anew."""
-    _unlock(lesson.number)
+    file = f"{RUN}/{lesson.number}.lock"
+    if lesson.number in _locks:
+        if os.path.exists(file):
+            return
+        os.close(_locks.pop(lesson.number))  # `labkit reset` has taken the file away, and the lock with it
     os.makedirs(RUN, exist_ok=True)
-    fd = os.open(f"{RUN}/{lesson.number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -120,15 +124,16 @@ def _unlock(number: str) -> None:
     fd = _locks.pop(number, None)
     if fd is None:
         return
-    with suppress(FileNotFoundError):  # after `labkit reset`
+    with suppress(FileNotFoundError):
         os.unlink(f"{RUN}/{number}.lock")
     os.close(fd)
-    if not glob(f"{RUN}/*.lock"):
-        shutil.rmtree(RUN, ignore_errors=True)
-        shutil.rmtree(DATA, ignore_errors=True)
-        for directory in cgroups.directories("labkit", cgroups.detect()):
-            with suppress(OSError):  # gone already, or in use
-                os.rmdir(directory)
+    if glob(f"{RUN}/*.lock") or _mounts_below(f"{RUN}/", f"{DATA}/"):
+        return
+    shutil.rmtree(RUN, ignore_errors=True)
+    shutil.rmtree(DATA, ignore_errors=True)
+    for directory in cgroups.directories("labkit", cgroups.detect()):
+        with suppress(OSError):  # gone already, or in use
+            os.rmdir(directory)
 
 
 def _mounts_below(*places: str) -> list[str]:
