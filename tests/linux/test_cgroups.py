@@ -30,7 +30,7 @@ MIB = 1 << 20
 @pytest.fixture(params=[pytest.param(LAYOUT, id=LAYOUT.mode), *([pytest.param(CORE, id="core of v2")] if LAYOUT.unified else [])])
 def group(request: pytest.FixtureRequest) -> Iterator[Cgroup]:
     """A new group, in all hierarchies or in the v2 tree alone."""
-    with cgroups.create(f"labkit/test-{os.getpid()}", layout=request.param) as group:
+    with cgroups.create(f"labkit/test:{os.getpid()}", layout=request.param) as group:  # a colon, as it also parts what /proc/PID/cgroup tells
         yield group
 
 
@@ -521,6 +521,10 @@ def test_whoever_waits_for_the_cpu_is_under_pressure() -> None:
 
 def test_the_layout_of_this_machine_agrees_with_the_kernel() -> None:
     assert cgroups.detect() is cgroups.detect()
+    if LAYOUT.unified:
+        with open(f"{LAYOUT.unified}/cgroup.controllers") as file:
+            v2 = set(file.read().split()) & {"cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"}
+        assert v2 <= {name for name, each in LAYOUT.controllers.items() if each.version == 2}
     for name, controller in LAYOUT.controllers.items():
         key = "unified" if controller.version == 2 else name
         assert key in cgroups.of(), name

@@ -82,9 +82,8 @@ def _parse(mounts: tuple[str, ...], v2_controllers: str = "") -> Layout:
         mountpoint, (fstype, _, options) = left.split()[4], right.split()
         if fstype == "cgroup2":
             unified = unified or mountpoint
-            continue
-        for name in options.replace("blkio", "io").split(","):
-            if name in _CONTROLLERS:
+        else:
+            for name in options.replace("blkio", "io").split(","):
                 found.setdefault(name, Controller(name, 1, mountpoint))
     if unified:
         for name in (*v2_controllers.split(), *_CORE):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from labkit.errors import InvalidInput, NotFound
 from labkit.linux import cgroups
-from labkit.linux.cgroups.layout import detect, directories
+from labkit.linux.cgroups.layout import _with_files, detect, directories
 
 # Debian 13 with systemd.
 PURE_V2 = """\
@@ -65,6 +67,27 @@ def test_of_two_mounts_of_one_hierarchy_the_first_counts() -> None:
 
 def test_what_the_texts_do_not_tell_is_not_looked_up() -> None:
     assert all(not controller.files for controller in detect(PURE_V2, "cpu memory").controllers.values())
+
+
+def test_the_files_of_a_controller_are_learnt_from_any_group_that_has_it(tmp_path: Path) -> None:
+    v1 = {"memory": ["memory.max_usage_in_bytes", "cgroup.procs", "tasks"], "blkio": ["blkio.weight", "io.weight"], "cpu": []}
+    for name, files in v1.items():
+        (tmp_path / name / "group").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / "group" / file).touch()
+    (tmp_path / "cpu/group").rmdir()
+    (tmp_path / "cpu/cpu.shares").touch()  # the root is no group like the others
+    (tmp_path / "v2/group").mkdir(parents=True)
+    (tmp_path / "v2/group/cgroup.controllers").write_text("pids\n")
+    for file in ("pids.max", "hugetlb.pressure"):  # some files of a controller are there without it
+        (tmp_path / "v2/group" / file).touch()
+    lines = [f"1 2 0:3 / {tmp_path}/{name} rw - cgroup cgroup rw,{name}" for name in v1]
+    lines += [f"1 2 0:3 / {tmp_path}/v2 rw - cgroup2 cgroup2 rw", f"1 2 0:3 / {tmp_path}/gone rw - cgroup cgroup rw,cpuset"]
+    layout = _with_files(tuple(lines), "pids hugetlb")
+    assert {name: set(each.files) for name, each in layout.controllers.items() if each.files} == {
+        "memory": {"memory.max_usage_in_bytes"}, "io": {"blkio.weight"}, "pids": {"pids.max"},
+    }  # fmt: skip
+    assert layout.unified == f"{tmp_path}/v2"
 
 
 def test_a_group_has_one_directory_in_version_2() -> None:
