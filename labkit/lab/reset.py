@@ -7,10 +7,12 @@
     ()
 
 labkit marks what it makes: cgroups are below ``labkit/``, links are called ``lk…``, mounts, named network namespaces and state
-are below /run/labkit and /var/lib/labkit. Nothing else is touched, so no record has to be right for this to work: a crash can
-lose a record, but not a mark. The order is from the inside out, since what is inside keeps the outside busy:
+are below /run/labkit and /var/lib/labkit. So no record has to be right for this to work: a crash can lose a record, but not a mark.
+The order is from the inside out, since what is inside keeps the outside busy:
 
-    processes ─▶ mounts, and with them namespaces ─▶ links ─▶ cgroups ─▶ directories
+    containers ─▶ processes ─▶ mounts, and with them namespaces ─▶ links ─▶ cgroups ─▶ directories
+
+Containers come first, because their journals know of things outside of the marks: a root file system mounted in a bundle of yours.
 
 JupyterLab goes on running. A directory is only removed when nothing is mounted below it any more: it could be a bind of yours.
 """
@@ -26,6 +28,7 @@ from dataclasses import dataclass
 from labkit.errors import Conflict, LabError
 from labkit.lab import jupyter
 from labkit.linux import cgroups, links, mounts
+from labkit.runtime import container, state
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,23 @@ def reset(marks: Marks | None = None) -> tuple[str, ...]:
     """
     marks = marks or Marks()
     return (
+        *_containers(f"{marks.places[0]}/runtime", f"{marks.places[0]}/lessons"),
         *_processes(marks.group),
         *_mounts(marks.places),
         *_links(marks.link_prefix),
         *_cgroups(marks.group),
         *_directories(marks.places),
     )
+
+
+def _containers(*roots: str) -> Iterator[str]:
+    for root in roots:
+        for id in state.ids(root):
+            try:
+                container.delete(root, id, force=True)
+            except LabError:
+                state.undo(root, id)  # its creation died half-way
+            yield f"deleted the container {id}"
 
 
 def _processes(name: str) -> Iterator[str]:

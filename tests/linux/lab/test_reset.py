@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from labkit.errors import Conflict
 from labkit.lab.reset import Marks, reset
+from labkit.lessons.rootfs import busybox_root
 from labkit.linux import cgroups, links, mounts, processes
+from labkit.runtime import defaults, state
 
 
 @pytest.fixture
@@ -20,6 +24,29 @@ def marks(tmp_path: Path) -> Marks:
 
 def test_on_a_clean_machine_there_is_nothing_to_take_back(marks: Marks) -> None:
     assert reset(marks) == ()
+
+
+def test_containers_are_deleted_whatever_state_they_are_in(marks: Marks, tmp_path: Path) -> None:
+    root = f"{marks.places[0]}/runtime"
+    labkit = [sys.executable, "-m", "labkit", "runtime", "--root", root]
+    bundle = tmp_path / "bundle"
+    busybox_root(str(bundle / "rootfs"))
+    config = json.loads(defaults.text(defaults.spec()))
+    config["process"].update(terminal=False, args=["sleep", "infinity"])
+    (bundle / "config.json").write_text(json.dumps(config))
+    for id in ("created", "running", "paused"):
+        subprocess.run([*labkit, "create", "--bundle", str(bundle), id], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    for command in (["start", "running"], ["start", "paused"], ["pause", "paused"]):
+        subprocess.run([*labkit, *command], check=True)
+    pids = [state.load(root, id).pid for id in ("created", "running", "paused")]
+    assert all(map(processes.alive, pids))
+    os.makedirs(f"{marks.places[0]}/lessons/01/merged")
+
+    taken = reset(marks)
+
+    assert {f"deleted the container {id}" for id in ("created", "running", "paused")} <= set(taken)
+    assert not any(map(processes.alive, pids))
+    assert not os.path.exists(marks.places[0])
 
 
 def test_processes_in_the_cgroups_are_killed_and_the_groups_removed(marks: Marks) -> None:
