@@ -83,7 +83,7 @@ class Builder:
                 self.step_into_program()
             elif self.request.start:
                 container.start(self.plan.root, self.plan.id)
-        except (LabError, OSError):
+        except BaseException:
             container.delete(self.plan.root, self.plan.id, force=True)
             raise
 

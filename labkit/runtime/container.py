@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, InvalidInput, LabError, NotFound
@@ -42,8 +41,7 @@ def plan(bundle: str, id: str, root: str = state.ROOT, rootfs: Sequence[MountRoo
 def create(context: Context, pace: Callable[[Run], None] | None = None) -> State:
     """Apply a container's plan up to the point where its init waits to be started. On failure nothing is left."""
     plan = context.plan
-    born = replace(plan.container, created=_now())
-    state.reserve(plan, born)
+    born = state.reserve(plan, _now())
     try:
         context.start_socket = socket.socket(socket.AF_UNIX)
         with state.short(plan.directory) as directory:
@@ -63,8 +61,8 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
 
 def start(root: str, id: str) -> None:
     """Let a created container's init execute its program. Raises ``KernelError`` if it cannot; the container is stopped then."""
-    hear_started(knock(root, id))
     container = state.load(root, id)
+    hear_started(knock(root, id))
     _run_hooks(container, "poststart", _told(container, "running"))
 
 

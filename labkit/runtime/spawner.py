@@ -70,8 +70,14 @@ def receive(requests: socket.socket) -> tuple[Request, int, tuple[int, ...]] | N
 
 def serve(requests: socket.socket) -> None:
     """Keep one monitor ready, until the other end hangs up."""
-    from labkit.runtime import monitor
+    from labkit.linux import cgroups
+    from labkit.runtime import codec, monitor, state
+    from labkit.runtime.steps import groups
 
+    # What is worked out at the first use is worked out here, once for all monitors.
+    codec.decode(state.State, codec.encode(state.State("", "", "", "", journal=({},))))
+    codec.decode(groups.MakeCgroup, codec.encode(groups.MakeCgroup("", ())))
+    cgroups.detect()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors report for themselves; the kernel reaps them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c in a terminal is meant for the program in front
     gc.collect()

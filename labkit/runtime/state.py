@@ -1,8 +1,7 @@
 """What labkit remembers of a container: a directory of files that ``cat`` can read.
 
     /run/labkit/runtime/ID/
-        state.json     who it is: pid and start time of init, bundle, cgroup   (written by rename)
-        journal.json   what must be undone when it is gone                     (written before anything is done)
+        state.json     who it is, and the journal: what must be undone when it is gone  (written by rename, first of all)
         start.sock     init listens here until it is started; its being there tells "created" from "running"
         monitor.sock   the monitor's door, if it has one
         exit.json      how it ended, by its monitor
@@ -18,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping  # not only for types: codec evaluates State's annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from labkit.runtime import codec
 from labkit.runtime.spec import Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from labkit.runtime.plans import Plan, Step
 
@@ -49,6 +49,8 @@ class State:
     startTime: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = Hooks()  # noqa: RUF009 (frozen, so it may be shared)
+    journal: tuple[Mapping[str, object], ...] = ()
+    """The steps to be undone, last first: ``{"step": "MakeCgroup", …}``."""
 
 
 def check_id(id: str) -> str:
@@ -63,7 +65,7 @@ def directory(root: str, id: str) -> str:
     return f"{root}/{check_id(id)}"
 
 
-def reserve(plan: Plan, state: State) -> None:
+def reserve(plan: Plan, created: str) -> State:
     """Take the id, and write down what will have to be undone: before anything is done. ``Conflict`` if it is taken."""
     os.makedirs(plan.root, mode=0o711, exist_ok=True)
     try:
@@ -72,9 +74,10 @@ def reserve(plan: Plan, state: State) -> None:
         raise Conflict(f"container {plan.id}: there is one of that id (`labkit runtime delete {plan.id}` removes it)") from None
     except OSError as error:
         raise KernelError.of(error, "mkdir", plan.directory) from None
-    entries = [{"step": type(step).__name__, **_fields(step)} for step in plan.journal()]
-    _write(f"{plan.directory}/journal.json", entries)
-    record(plan.root, state)
+    journal = tuple({"step": type(step).__name__, **_fields(step)} for step in plan.journal())
+    reserved = replace(plan.container, created=created, journal=journal)
+    record(plan.root, reserved)
+    return reserved
 
 
 def _fields(step: Step) -> dict[str, object]:
@@ -145,15 +148,14 @@ def undo(root: str, id: str) -> None:
     """Undo what the journal of a container lists, and forget it. Works for one whose creation died half-way, too."""
     from labkit.runtime import steps
 
-    where = directory(root, id)
     try:
-        with open(f"{where}/journal.json") as file:
-            entries = json.load(file)
-    except FileNotFoundError:
-        entries = []
-    for entry in entries:
-        kind = steps.UNDOABLE[entry.pop("step")]
-        codec.decode(kind, entry).undo()
+        journal = load(root, id).journal
+    except NotFound:
+        journal = ()  # it died before it had done anything
+    for entry in journal:
+        fields = dict(entry)
+        kind = steps.UNDOABLE[str(fields.pop("step"))]
+        codec.decode(kind, fields).undo()
     forget(root, id)
 
 

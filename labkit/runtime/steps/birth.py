@@ -11,6 +11,7 @@ only its children are, and the process that asks for the container must not be m
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
@@ -63,7 +64,7 @@ class Clone(Step):
             theirs.close()
             return
         context.channel = theirs
-        ours.close()
+        _close_others(context)
         # What holds the host's files must not be open to the container through /proc/PID (CVE-2016-9962, CVE-2019-5736).
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         _take_stdio(context.stdio)
@@ -79,6 +80,19 @@ def _cloning(kinds: tuple[str, ...]) -> str:
 
 def _flags(kinds: tuple[str, ...]) -> int:
     return sum(namespaces.kind(kind).flag for kind in kinds)
+
+
+def _close_others(context: Context) -> None:
+    """Of what the host side has open, init keeps its stdio and what its steps need; an end held here would never end."""
+    kept = {context.channel.line.fileno(), *context.mounts.values(), *range(3 + context.preserve)}
+    if context.start_socket:
+        kept.add(context.start_socket.fileno())
+    if context.stdio:
+        kept.update(context.stdio)
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd not in kept:
+            with suppress(OSError):
+                os.close(fd)
 
 
 def _take_stdio(stdio: tuple[int, int, int] | None) -> None:

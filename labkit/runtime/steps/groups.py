@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
@@ -39,9 +40,14 @@ class MakeCgroup(Step):
                 raise KernelError.of(error, "mkdir", directory, "control groups are made by root, where cgroupfs is writable") from None
 
     def undo(self) -> None:
-        group = cgroups.Cgroup(self.path)
-        group.kill()
-        group.delete()
+        try:
+            for directory in self.directories:
+                with suppress(FileNotFoundError):
+                    os.rmdir(directory)
+        except OSError:  # somebody is still in it
+            group = cgroups.Cgroup(self.path)
+            group.kill()
+            group.delete()
 
     def shell(self) -> str:
         return "mkdir -p " + " ".join(map(quote, self.directories))
