@@ -16,6 +16,11 @@ import sys
 def main() -> int:
     """Run the command that ``sys.argv`` names; returns the exit code."""
     if sys.argv[1:2] == ["runtime"]:
+        if {"create", "run", "exec"} & set(sys.argv[2:]) and not {"-h", "--help"} & set(sys.argv[2:]):
+            # These make processes in containers. First of all, for it begins the whole program anew.
+            from labkit.runtime import seal
+
+            seal.seal()
         from labkit.cli import runtime
 
         return runtime.main(sys.argv[2:])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from labkit.runtime.context import Context
-    from labkit.runtime.plan import Plan
+    from labkit.runtime.plans import Plan
     from labkit.runtime.spec import Process
 
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 def create(options: argparse.Namespace) -> int:
     """``create``: as the engine's tool, so a terminal must have somewhere to go."""
-    from labkit.runtime import container, seal
+    from labkit.runtime import container
 
-    seal.seal()
     plan = _plan(options)
     context = _context(plan, options)
     if _wants_terminal(plan) and not options.console_socket:
@@ -44,9 +43,8 @@ def start(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """``run``: the exit code is the program's."""
-    from labkit.runtime import container, seal
+    from labkit.runtime import container
 
-    seal.seal()
     plan = _plan(options)
     if options.detach and _wants_terminal(plan) and not options.console_socket:
         raise InvalidInput("process.terminal: --detach needs --console-socket, for the terminal to go to")
@@ -68,9 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
 def execute(options: argparse.Namespace) -> int:
     """``exec``."""
-    from labkit.runtime import container, seal, spec, state
+    from labkit.runtime import container, spec, state
 
-    seal.seal()
     program = _program(options, spec.load(state.load(options.root, options.id).bundle).process)
     if options.detach and program.terminal and not options.console_socket:
         raise InvalidInput("--tty: with --detach there must be a --console-socket, for the terminal to go to")

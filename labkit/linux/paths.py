@@ -26,9 +26,9 @@ from labkit.linux import syscalls
 def inside(root: str, path: str, create: str | None = None) -> Iterator[str]:
     """``path`` as a process sees it whose root directory is ``root``: a name that is safe to mount on.
 
-    What is missing is made on a walk: each component is opened from the one before, links are followed by hand, ``..`` goes back along the way it came: neither
-    a link in an image (CVE-2019-19921) nor one swapped in at the right moment (CVE-2021-30465) leads out of ``root``.
-    ``create`` makes what is missing: directories, and at the end a "dir" or a "file". Yields ``/proc/self/fd/N``.
+    What is missing is made on a walk: each component is opened from the one before, links are followed by hand, ``..`` goes back
+    along the way it came. Neither a link in an image (CVE-2019-19921) nor one swapped in at the right moment (CVE-2021-30465)
+    leads out of ``root``. ``create`` makes directories, and at the end a "dir" or a "file". Yields ``/proc/self/fd/N``.
     """
     try:
         fd = _find(root, path, create)

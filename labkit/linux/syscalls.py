@@ -63,7 +63,8 @@ PR_CAP_AMBIENT = 47
 
 # Numbers of the calls that glibc has no function for. Those from 424 on are the same on every architecture.
 _BY_MACHINE = {"x86_64": (155, 125, 126, 317, 321, 250, 251, 314), "aarch64": (41, 90, 91, 277, 280, 219, 30, 274)}
-_PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _BPF, _KEYCTL, _IOPRIO_SET, _SCHED_SETATTR = _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["x86_64"])
+_numbers = _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["x86_64"])
+_PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _BPF, _KEYCTL, _IOPRIO_SET, _SCHED_SETATTR = _numbers
 _OPEN_TREE, _MOVE_MOUNT, _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 435, 436, 437, 442
 
 _libc = ctypes.CDLL(None, use_errno=True)

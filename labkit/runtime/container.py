@@ -224,10 +224,7 @@ def _told(container: State, status: str) -> dict[str, object]:
 
 def destroy_all(root: str) -> list[str]:
     """Kill and delete every container under a root, those included whose creation died half-way; their ids."""
-    try:
-        found = sorted(os.listdir(root))
-    except FileNotFoundError:
-        return []
+    found = state.ids(root)
     for id in found:
         try:
             delete(root, id, force=True)

@@ -251,8 +251,9 @@ class _Planner:
         profile = self.spec.linux.seccomp
         if profile:
             from labkit.linux import seccomp
+            from labkit.runtime.steps.filter import LoadSeccomp
 
-            yield identity.LoadSeccomp(seccomp.compile(profile), profile.flags, profile.listenerPath, profile.listenerMetadata)
+            yield LoadSeccomp(seccomp.compile(profile), profile.flags, profile.listenerPath, profile.listenerMetadata)
 
     def scheduling(self, program: oci.Process) -> Iterator[Step]:
         domain = self.spec.linux.personality
@@ -266,8 +267,10 @@ class _Planner:
             )
 
     def terminal(self, program: oci.Process, console: bool) -> Step:
+        from labkit.runtime.steps.terminal import OpenTerminal
+
         size = program.consoleSize
-        return session.OpenTerminal((size.height, size.width) if size else None, console)
+        return OpenTerminal((size.height, size.width) if size else None, console)
 
     def devices(self) -> tuple[Device, ...]:
         from labkit.linux import devices

@@ -31,7 +31,10 @@ Side = Literal["host", "container"]
 
 
 class Step:
-    """One system call or a few that belong together. Subclasses are frozen dataclasses; ``steps/`` holds them all."""
+    """One system call or a few that belong together. Subclasses are frozen dataclasses; ``steps/`` holds them all.
+
+    They have no ``__eq__`` and ``__repr__`` of their own: the forty classes are made anew at each start of the command line.
+    """
 
     side: ClassVar[Side] = "container"
     man: ClassVar[str] = ""
@@ -42,6 +45,9 @@ class Step:
     def why(self) -> str:
         """One sentence: what it is good for."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{self.side}: {self}>"
 
     def apply(self, context: Context) -> None:
         """Do it. Raises ``LabError``."""

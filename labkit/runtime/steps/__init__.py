@@ -5,9 +5,11 @@ birth         Clone, JoinNamespaces, UnshareTime, CloneSibling, UnshareCgroup, S
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
 filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
 contents      MakeDevices, ReadonlyPaths, MaskPaths, RemountReadonly
-session       NewSession, OpenTerminal, SetRlimits, SetOomScore, SetScheduling
-identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges, LoadSeccomp
-program       ChangeDirectory, CheckCommand, AwaitStart, Exec
+session       NewSession, SetRlimits, SetOomScore, SetScheduling
+terminal      OpenTerminal
+identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges
+filter        LoadSeccomp
+execution     ChangeDirectory, CheckCommand, AwaitStart, Exec
 hooks         RunHooks, RunHostHooks
 """
 

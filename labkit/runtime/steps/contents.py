@@ -27,7 +27,7 @@ LINKS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MakeDevices(Step):
     """Device nodes in the container's /dev, and the links that programs expect beside them."""
 
@@ -59,7 +59,7 @@ class MakeDevices(Step):
         return "\n".join(lines + [f'ln -sfn {target} "$ROOT"{link}' for link, target in LINKS])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskPaths(Step):
     """Kernel files that tell or do too much: hidden."""
 
@@ -85,7 +85,7 @@ class MaskPaths(Step):
         return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReadonlyPaths(Step):
     """Kernel files that may be read and not written."""
 
@@ -110,7 +110,7 @@ class ReadonlyPaths(Step):
         return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RemountReadonly(Step):
     """A mount that was written to while it was set up, and may not be from now on."""
 

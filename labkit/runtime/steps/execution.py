@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ChangeDirectory(Step):
     """The working directory, entered while root may still enter any."""
 
@@ -46,7 +46,7 @@ class ChangeDirectory(Step):
         return "" if self.cwd == "/" else f"# chroot(1) starts in /, so the script does not enter {self.cwd}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CheckCommand(Step):
     """See that the program is there and may be run before anybody is told that the container is created."""
 
@@ -109,7 +109,7 @@ def home(uid: int) -> str:
         return "/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AwaitStart(Step):
     """The container is created: everything is in place but the program. ``start`` connects to the socket that init listens on."""
 
@@ -134,7 +134,7 @@ class AwaitStart(Step):
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Exec(Step):
     """This process stops being labkit and becomes the program; its namespaces, groups and limits stay."""
 

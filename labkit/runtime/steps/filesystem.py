@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetPropagation(Step):
     """How mounts spread between this namespace and the one that it was copied from."""
 
@@ -50,7 +50,7 @@ class SetPropagation(Step):
         return f"mount --make-{self.propagation} {quote(self.target)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BindRoot(Step):
     """The root directory becomes a mount point, as pivot_root wants it, and one that belongs to nobody else."""
 
@@ -72,7 +72,7 @@ class BindRoot(Step):
         return 'mount --rbind "$ROOT" "$ROOT"\nmount --make-rprivate "$ROOT"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MountRoot(Step):
     """A file system, usually the union of an image's layers, mounted where the container's root shall be."""
 
@@ -98,7 +98,7 @@ class MountRoot(Step):
         return f'mount {how} {quote(self.source)} "$ROOT"\nmount --make-private "$ROOT"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mount(Step):
     """One entry of ``mounts`` in ``config.json``; no symbolic link in the image can lead it out of the root."""
 
@@ -157,7 +157,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CloneMount(Step):
     """A detached copy of a mount of the host's, with the owners of its files mapped; ``AttachMount`` puts it in place."""
 
@@ -187,7 +187,7 @@ class CloneMount(Step):
         return f"# mount(8) of util-linux 2.39 can: mount --bind -o X-mount.idmap=… {quote(self.source)} $ROOT{quote(self.destination)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttachMount(Step):
     """Put the mount that ``CloneMount`` copied where the container shall see it."""
 
@@ -216,7 +216,7 @@ class AttachMount(Step):
         return "# see the copied mount above"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PivotRoot(Step):
     """The rootfs becomes ``/``, and the host's tree leaves this mount namespace."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MakeCgroup(Step):
     """A directory in every hierarchy; making it makes the group. Undone, it takes every process in it along."""
 
@@ -56,7 +56,7 @@ class MakeCgroup(Step):
         return "rmdir " + " ".join(map(quote, self.directories))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetCgroupFile(Step):
     """One limit: a value written into one of the group's files."""
 
@@ -78,7 +78,7 @@ class SetCgroupFile(Step):
         return self.setting.shell()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class JoinCgroup(Step):
     """The stage moves itself, so that whoever is born from it is born in the group."""
 
@@ -99,7 +99,7 @@ class JoinCgroup(Step):
         return "\n".join(f"echo 0 > {quote(directory)}/cgroup.procs" for directory in self.directories)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AllowDevices(Step):
     """Which devices the group may use: lines in two files of version 1, a BPF program in version 2."""
 

@@ -32,7 +32,7 @@ def run_hook(name: str, hook: Hook, state: dict[str, object]) -> None:
         raise LabError(f"hook {name} {hook.path}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunHooks(Step):
     """The hooks of one moment, in order, in the container's namespaces."""
 
@@ -57,7 +57,7 @@ class RunHooks(Step):
         return "\n".join(f"# hook, with the container's state as JSON on standard input: {program}" for program in programs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunHostHooks(RunHooks):
     """The same on the host, while init waits."""
 

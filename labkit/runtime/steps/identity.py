@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
-from labkit.linux import capabilities, seccomp, syscalls
+from labkit.linux import capabilities, syscalls
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DropBounding(Step):
     """Capabilities that no execve can ever give back, not even that of a setuid-root file."""
 
@@ -47,7 +47,7 @@ def _setpriv(names: frozenset[str]) -> str:
     return ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in sorted(names))])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetUser(Step):
     """Who the process is. ``keep``: capabilities are set by hand right after, so the change of user must not clear them."""
 
@@ -96,7 +96,7 @@ def _setgroups_denied() -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetCapabilities(Step):
     """The four sets of the process itself."""
 
@@ -119,7 +119,7 @@ class SetCapabilities(Step):
         return f"setpriv --inh-caps={_setpriv(self.sets.inheritable)} --ambient-caps={_setpriv(self.sets.ambient)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NoNewPrivileges(Step):
     """No execve from here on gives more than the process has."""
 
@@ -137,33 +137,3 @@ class NoNewPrivileges(Step):
 
     def shell(self) -> str:
         return "setpriv --no-new-privs"
-
-
-@dataclass(frozen=True)
-class LoadSeccomp(Step):
-    """A filter of system calls, compiled to BPF when the plan was made."""
-
-    man: ClassVar[str] = "seccomp(2)"
-    program: bytes
-    flags: tuple[str, ...]
-    listener: str = ""
-    metadata: str = ""
-
-    def __str__(self) -> str:
-        return f"load a seccomp filter of {len(self.program) // 8} BPF instructions"
-
-    @property
-    def why(self) -> str:
-        return "system calls that the program never needs are refused at the door, whatever bug the kernel has behind it"
-
-    def apply(self, context: Context) -> None:
-        if not self.listener:
-            seccomp.load(self.program, self.flags)
-            return
-        # Some calls are for an agent to judge; the host side hands it the descriptor on which they arrive.
-        descriptor = seccomp.listen(self.program, self.flags)
-        context.channel.send({"listener": self.listener, "metadata": self.metadata}, descriptor)
-        os.close(descriptor)
-
-    def shell(self) -> str:
-        return "# no program of util-linux loads a seccomp filter: the script runs without one"

@@ -11,7 +11,7 @@ from labkit.runtime.context import Context
 from labkit.runtime.plans import Step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetHostname(Step):
     """The name in the UTS namespace."""
 
@@ -32,7 +32,7 @@ class SetHostname(Step):
         return f"echo {quote(self.name)} > /proc/sys/kernel/hostname"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetDomainname(Step):
     """The NIS domain name in the UTS namespace; not the DNS one."""
 
@@ -53,7 +53,7 @@ class SetDomainname(Step):
         return f"echo {quote(self.name)} > /proc/sys/kernel/domainname"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BringUpLoopback(Step):
     """A new network namespace has one interface, ``lo``, and it is down."""
 
@@ -73,7 +73,7 @@ class BringUpLoopback(Step):
         return "ip link set lo up"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetSysctls(Step):
     """Kernel parameters that belong to a namespace."""
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
-from labkit.linux import mounts, pty, rlimits, syscalls
+from labkit.linux import rlimits, syscalls
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NewSession(Step):
     """A session and a session keyring of its own."""
 
@@ -38,41 +38,7 @@ class NewSession(Step):
         return "# setsid(1) and keyctl(1) would do this; the script stays in your terminal's session"
 
 
-@dataclass(frozen=True)
-class OpenTerminal(Step):
-    """A pseudo-terminal of the container's own /dev/pts: the slave becomes standard input and output, the master goes to the host."""
-
-    man: ClassVar[str] = "pty(7)"
-    size: tuple[int, int] | None = None
-    console: bool = True
-
-    def __str__(self) -> str:
-        return "open a terminal" + (f" of {self.size[0]} rows and {self.size[1]} columns" if self.size else "")
-
-    @property
-    def why(self) -> str:
-        return "a shell asks for a terminal before it shows a prompt; this one is numbered in the container's own /dev/pts"
-
-    def apply(self, context: Context) -> None:
-        terminal = pty.new()
-        if self.size:
-            pty.set_size(terminal.slave, *self.size)
-        pty.make_controlling(terminal.slave)
-        if self.console:
-            if not os.path.exists("/dev/console"):
-                os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY, 0o600))
-            mounts.bind(f"/proc/self/fd/{terminal.slave}", "/dev/console", recursive=False)
-        for number in range(3):
-            os.dup2(terminal.slave, number, inheritable=True)
-        context.channel.send({"terminal": terminal.name}, terminal.master)
-        os.close(terminal.master)
-        os.close(terminal.slave)
-
-    def shell(self) -> str:
-        return "# the script keeps the terminal that it was started from"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetRlimits(Step):
     """What this one process may use; a control group limits the container as a whole."""
 
@@ -95,7 +61,7 @@ class SetRlimits(Step):
         return "prlimit --pid $$ " + " ".join(words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetOomScore(Step):
     """How readily the kernel picks this process when memory runs out: -1000 never, 1000 first."""
 
@@ -121,7 +87,7 @@ class SetOomScore(Step):
         return f"echo {self.adjustment} > /proc/self/oom_score_adj"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetScheduling(Step):
     """CPU policy (``sched_setattr``), I/O priority (``ioprio_set``) and execution domain (``personality``), where asked for."""
 
