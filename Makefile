@@ -42,6 +42,6 @@ pins: setup  ## compile requirements.txt (exact versions) from pyproject.toml (r
 	    --custom-compile-command 'make pins' --output-file requirements.txt pyproject.toml
 	@echo "requirements.txt: $$(grep -c == requirements.txt) packages"
 
-clean:  ## remove what was built here: the .venv and the caches (labkit reset first, if the lab was used)
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
-	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+clean:  ## remove what was built here: .venv and caches (if the lab was used: labkit down, labkit reset first)
+	$(AS_ROOT) rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache build labkit.egg-info
+	$(AS_ROOT) find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
