@@ -30,7 +30,7 @@ MIB = 1 << 20
 @pytest.fixture(params=[pytest.param(LAYOUT, id=LAYOUT.mode), *([pytest.param(CORE, id="core of v2")] if LAYOUT.unified else [])])
 def group(request: pytest.FixtureRequest) -> Iterator[Cgroup]:
     """A new group, in all hierarchies or in the v2 tree alone."""
-    with cgroups.create(f"labkit/test:{os.getpid()}", layout=request.param) as group:  # a colon, as it also parts what /proc/PID/cgroup tells
+    with cgroups.create(f"labkit/test:{os.getpid()}", layout=request.param) as group:  # /proc/PID/cgroup has colons too
         yield group
 
 
@@ -452,9 +452,11 @@ def test_a_group_is_deleted_with_the_groups_below_it(group: Cgroup) -> None:
 def test_deleting_waits_for_a_process_that_ends(group: Cgroup) -> None:
     reader, writer = os.pipe()
     pid = spawn(group, lambda: os.read(reader, 1))
-    timer = threading.Timer(0.05, os.write, (writer, b"!"))
+    timer = threading.Timer(0.1, os.write, (writer, b"!"))
     timer.start()
+    began = time.thread_time()
     group.delete(patience=20)
+    assert time.thread_time() - began < 0.05  # it slept
     assert not group.exists()
     assert wait(pid) == 0
     timer.join()
@@ -475,6 +477,7 @@ def test_at_the_end_of_a_with_the_group_is_killed_and_gone() -> None:
     with cgroups.create(f"labkit/test-{os.getpid()}-with") as group:
         pid = spawn(group)
         assert cgroups.open(group.path).processes() == (pid,)
+        assert str(group) == f"Cgroup('{group.path}')"
     assert wait(pid) == -signal.SIGKILL
     with pytest.raises(NotFound):
         cgroups.open(group.path)
