@@ -148,17 +148,19 @@ def test_the_with_block_ends_the_box_even_after_an_error(kind: str) -> None:
     assert processes.stat(box.pid) is None
 
 
-def test_a_box_that_nobody_remembers_ends() -> None:
+def test_a_box_that_nobody_remembers_ends_and_is_reaped() -> None:
     box: Box | None = namespaces.new("uts")
     assert box is not None
-    pid = box.pid
+    found = processes.stat(box.pid)
+    assert found is not None
 
     def forget() -> None:
         nonlocal box
         box = None
         gc.collect()
 
-    assert wait_for_end(pid, forget)
+    assert wait_for_end(found.pid, forget)
+    assert processes.stat(found.ppid) is None
 
 
 def test_a_box_ends_when_its_maker_is_killed(kind: str) -> None:
