@@ -70,8 +70,9 @@ def remount_readonly(target: str) -> None:
     _change_bind(target, MS_BIND | MS_RDONLY | _kept_flags(target), 0, target)
 
 
-# A mount that came from a more privileged namespace keeps its restrictions: what is set here, nobody may clear (man 7 mount_namespaces).
 _NOT_ROOT = "changing mounts takes root"
+
+# What a mount that came from a more privileged namespace must keep, if it has it (man 7 mount_namespaces).
 _LOCKED = {
     os.ST_RDONLY: syscalls.MS_RDONLY,
     os.ST_NOSUID: syscalls.MS_NOSUID,
@@ -84,7 +85,10 @@ _LOCKED = {
 
 
 def _kept_flags(path: str) -> int:
-    present = os.statvfs(path).f_flag
+    try:
+        present = os.statvfs(path).f_flag
+    except OSError as error:
+        raise KernelError.of(error, "look at the mount of", path) from None
     return sum(flag for bit, flag in _LOCKED.items() if present & bit)
 
 

@@ -92,6 +92,10 @@ def test_remount_readonly_keeps_the_other_flags_and_leaves_other_mounts_alone(in
         mounts.remount_readonly(target)
         assert {"ro", "nosuid", "nodev"} <= set(options(Path(target)))
         assert "rw" in options(scratch)
+        with pytest.raises(KernelError, match="not a mount point"):
+            mounts.remount_readonly(source)
+        with pytest.raises(KernelError, match="ENOENT"):
+            mounts.remount_readonly(f"{source}/none")
 
     in_scratch(scene)
 
