@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from labkit.errors import InvalidInput
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -153,23 +155,34 @@ class Plan:
             self._session = Session(self)
         return self._session.step()
 
+    def reach(self, kind: type[Step]) -> Progress:
+        """Apply all steps up to the first of this kind, and that one, unless that is done already; returns what it changed."""
+        target = next((number for number, step in enumerate(self.steps) if isinstance(step, kind)), None)
+        if target is None:
+            raise InvalidInput(f"the plan of {self.id} has no step {kind.__name__}")
+        while len(self.history) <= target:
+            self.step()
+        return self.history[target]
+
     def finish(self) -> Finished:
         """Apply the rest at full speed and wait for the program's end: its exit code and what it wrote."""
         if self._session is None:
             self.step()
         assert self._session is not None
-        done = self._session.finish()
-        self._session = None
-        return done
+        return self._session.finish()
 
     def abandon(self) -> None:
         """Give up half-way: what was born is killed, what was done is undone, and the plan is as new."""
         if self._session is not None:
             self._session.abandon()
-            self._session = None
+
+    @property
+    def history(self) -> tuple[Progress, ...]:
+        """The steps that ``step()`` has applied so far, each with the kernel's state before and after."""
+        return tuple(self._session.history) if self._session else ()
 
     @property
     def next(self) -> Step | None:
         """The step that ``step()`` would apply; None when the program runs."""
-        applied = self._session.applied if self._session else 0
+        applied = len(self.history)
         return self.steps[applied] if applied < len(self.steps) else None

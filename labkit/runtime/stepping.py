@@ -4,22 +4,25 @@
     >>> plan.step()
     1/38 host: mkdir labkit/box in 9 cgroup hierarchies
       + control group labkit/box
-    >>> while plan.next: print(plan.step())
-    >>> plan.finish().stdout
+    >>> print(plan.reach(PivotRoot))           # all up to the first step of this kind, and that one
+    >>> plan.finish().stdout                   # the rest at full speed
 
 The steps are applied where they always are, in a monitor and in the process that becomes the container; it only waits for the
-word before each. What the kernel says of that process is read from outside, in ``/proc``. Notebook 04 steps with it.
+word before each. What the kernel says of that process is read from outside, in ``/proc``. Whoever begins to step a container
+gives up what this program has stepped under the same id before, so a notebook's cells may be run again. Notebook 04 steps with it.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, LabError
-from labkit.linux import capabilities, cgroups, links, mountinfo, namespaces, processes
+from labkit.linux import capabilities, cgroups, links, mountinfo, namespaces, processes, rlimits
+from labkit.linux.capabilities import Capabilities
 from labkit.runtime.client import Finished, Job
 from labkit.runtime.spawner import Request
 from labkit.runtime.steps.groups import MakeCgroup, SetCgroupFile
@@ -41,11 +44,16 @@ class Observation:
     mounts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """By the kernel's number for the mount: target, and "type (rw)" or "type (ro)"."""
     links: tuple[str, ...] = ()
+    """``lo (down)``, ``lo (up)``, …"""
+    devices: tuple[str, ...] = ()
+    """The names in what is or will be its /dev."""
     hostname: str = ""
     cgroup: str = ""
-    effective: int = 0
-    bounding: int = 0
+    capabilities: Capabilities = Capabilities()  # noqa: RUF009 (frozen, so it may be shared)
     user: str = ""
+    session: str = ""
+    open_files: int = 0
+    """How many files it may have open at once (RLIMIT_NOFILE)."""
     cwd: str = ""
     seccomp: str = ""
     no_new_privileges: str = ""
@@ -76,14 +84,23 @@ class Progress:
 
 
 class Session:
-    """A stepped plan: its monitor, and how far it has come."""
+    """A stepped plan: its monitor, and what was done so far."""
 
     def __init__(self, plan: Plan) -> None:
+        former = _open.get(plan.directory)
+        if former:
+            former.abandon()
         self.plan = plan
-        self.applied = 0
+        self.history: list[Progress] = []
         self.job = Job(Request(plan, stepped=True, remove=True))
         self.job.hear("applied")
         self.now = observe(plan, 0)
+        _open[plan.directory] = self
+
+    @property
+    def applied(self) -> int:
+        """How many steps are done."""
+        return len(self.history)
 
     def step(self) -> Progress:
         """Apply the next step. Raises what it raised, and then the plan is undone and as new."""
@@ -96,12 +113,12 @@ class Session:
             # The monitor speaks again when it is done, with the last step of all by saying that the container runs.
             self.job.hear("created" if self.applied == len(self.plan) - 1 else "applied")
         except (LabError, OSError):
-            self.job.close()
-            self.plan._session = None
+            self._close()
             raise
-        self.applied += 1
         self.now = observe(self.plan, self.job.pid or before.pid)
-        return Progress(self.applied, len(self.plan), step, before, self.now)
+        progress = Progress(self.applied + 1, len(self.plan), step, before, self.now)
+        self.history.append(progress)
+        return progress
 
     def finish(self) -> Finished:
         """The rest at full speed, and the program's end."""
@@ -110,7 +127,7 @@ class Session:
         try:
             return self.job.finish()
         finally:
-            self.job.close()
+            self._close()
 
     def abandon(self) -> None:
         """Kill what was born; its monitor undoes the rest. Returns when that is done."""
@@ -122,7 +139,21 @@ class Session:
             self.job.finish()
         except LabError:
             pass  # "given up", as it should
+        self._close()
+
+    def _close(self) -> None:
         self.job.close()
+        self.plan._session = None
+        _open.pop(self.plan.directory, None)
+
+
+_open: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+
+
+def abandon_all() -> None:
+    """Give up every plan that this program has stepped half-way."""
+    for session in list(_open.values()):
+        session.abandon()
 
 
 def observe(plan: Plan, pid: int) -> Observation:
@@ -139,17 +170,21 @@ def observe(plan: Plan, pid: int) -> Observation:
         status = _status(looked_at)
         with namespaces.entered(looked_at, "uts"):
             hostname = socket.gethostname()
+        with namespaces.entered(looked_at, "net"):
+            interfaces = tuple(f"{name} ({'up' if links.is_up(name) else 'down'})" for name in links.names())
         return Observation(
             pid,
             command=status["Name"],
             namespaces=namespaces.of(looked_at),
             mounts={each.id: (each.target, f"{each.fstype} ({'ro' if each.readonly else 'rw'})") for each in mountinfo.table(looked_at)},
-            links=links.names(looked_at),
+            links=interfaces,
+            devices=_devices(f"/proc/{looked_at}/root", plan.container.rootfs),
             hostname=hostname,
             cgroup=cgroups.of(looked_at).get("memory") or cgroups.of(looked_at).get("unified", ""),
-            effective=len(capabilities.of(looked_at).effective),
-            bounding=len(capabilities.of(looked_at).bounding),
+            capabilities=capabilities.of(looked_at),
             user=status["Uid"].split()[1],
+            session="its own" if os.getsid(looked_at) == looked_at else "that of labkit",
+            open_files=rlimits.of(looked_at)["RLIMIT_NOFILE"][0],
             cwd=os.readlink(f"/proc/{looked_at}/cwd"),
             seccomp={"0": "none", "2": "filter"}.get(status.get("Seccomp", "0"), "strict"),
             no_new_privileges=status.get("NoNewPrivs", "0"),
@@ -157,6 +192,14 @@ def observe(plan: Plan, pid: int) -> Observation:
         )
     except (LabError, OSError):
         return Observation(pid, command="(ended)", group_files=files)
+
+
+def _devices(root: str, rootfs: str) -> tuple[str, ...]:
+    """Before the root is changed, the container's /dev lies below the directory that will be ``/``."""
+    for directory in (f"{root}{rootfs}/dev", f"{root}/dev"):
+        if os.path.isdir(directory):
+            return tuple(sorted(os.listdir(directory)))
+    return ()
 
 
 def _status(pid: int) -> dict[str, str]:
@@ -173,32 +216,45 @@ def differences(before: Observation, after: Observation) -> list[str]:
             lines.append(f"+ control group {name}")
         elif value != "there" and old not in (None, value):
             lines.append(f"{name} is now {value}")
-    if not before.pid and after.pid:
-        return [*lines, "+ a process that will become the container; still in every namespace of the host"]
-    if before.pid != after.pid:
+    if not after.namespaces:
+        return [*lines, "the process has ended"] if before.namespaces else lines
+    is_newborn = bool(after.pid and not before.pid)
+    if is_newborn:
+        lines.append("+ init, a copy of labkit for now: it will become the container")
+    elif before.pid != after.pid:
         lines.append("+ init; the process that it was born from has ended")
     for kind, namespace in after.namespaces.items():
         if before.namespaces.get(kind) not in (None, namespace):
             lines.append(f"another {kind} namespace: {namespaces.KINDS[kind].holds}")
-    if before.links != after.links:
-        lines.append(f"links: only {', '.join(after.links)}")
     lines += _mount_changes(before.mounts, after.mounts, same_table=before.namespaces.get("mnt") == after.namespaces.get("mnt"))
-    for what in ("cgroup", "hostname", "effective", "bounding", "user", "cwd", "seccomp", "no_new_privileges", "command"):
-        old, new = getattr(before, what), getattr(after, what)
-        if old != new:
-            lines.append(f"{_WORDS.get(what, what)} is now {new}")
-    return lines
+    # Of a newborn, what it has from its parent is no news.
+    was, now = facts(before), facts(after)
+    wanted = ("network", "control group") if is_newborn else tuple(now)
+    return lines + [f"{what} is now {now[what]}" for what in wanted if was[what] != now[what]]
 
 
-_WORDS = {
-    "cgroup": "control group",
-    "hostname": "host name",
-    "effective": "number of effective capabilities",
-    "bounding": "number of capabilities in the bounding set",
-    "cwd": "working directory",
-    "no_new_privileges": "no_new_privs",
-    "command": "program",
-}
+def facts(seen: Observation) -> dict[str, str]:
+    """What was seen, in words."""
+    return {
+        "network": ", ".join(seen.links),
+        "control group": seen.cgroup,
+        "host name": seen.hostname,
+        "/dev": " ".join(seen.devices),
+        "session": seen.session,
+        "limit of open files": str(seen.open_files),
+        "working directory": seen.cwd,
+        "user": seen.user,
+        "bounding set": _count(seen.capabilities.bounding),
+        "effective set": _count(seen.capabilities.effective),
+        "no_new_privs": seen.no_new_privileges,
+        "seccomp": seen.seccomp,
+        "program": seen.command,
+    }
+
+
+def _count(names: frozenset[str]) -> str:
+    short = [name.removeprefix("CAP_") for name in sorted(names)]
+    return f"{len(names)} capabilities" if len(names) > 4 else ", ".join(short) or "empty"
 
 
 def _mount_changes(before: Mapping[int, tuple[str, str]], after: Mapping[int, tuple[str, str]], same_table: bool) -> list[str]:
