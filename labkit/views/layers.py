@@ -33,7 +33,7 @@ _WIDEST = 8  # paths side by side
 
 
 class LayerStack(View):
-    """The stack of one snapshot: a row for each layer, a column for each path that is not in the lowest layer alone."""
+    """The stack of one snapshot: a row for each layer, a column for each path that is not just as the lowest layer has it."""
 
     def __init__(self, layers: Snapshots, name: str) -> None:
         self.layers = layers
@@ -47,7 +47,7 @@ class LayerStack(View):
         self.rows: dict[str, dict[str, str]] = {layer.name: _signs(layer, seen_from) for layer in stack}
         above = list(self.rows.values())[:-1]
         everything = sorted(set().union(*self.rows.values()))
-        changed = [path for path in everything if any(path in row for row in above)]
+        changed = [path for path in everything if path not in seen_from or any(path in row for row in above)]
         shown = everything if self.everything or not changed else changed
         self.paths = shown[:_WIDEST]
         self.more = len(shown) - len(self.paths)

@@ -51,7 +51,7 @@ def test_an_opaque_directory_has_a_sign_of_its_own(layers):
     os.makedirs(layers.get("c1").upper + "/old")
     stack = LayerStack(layers, "c1")
     assert stack.rows["c1"]["/old"] == "⊘" and stack.rows["base"]["/old/a"] == "○"
-    assert stack.seen["/old"] == "●"
+    assert stack.seen["/old"] == "●" and stack.seen["/old/a"] == "–"
     assert "⊘" in str(stack).splitlines()[2]
 
 
