@@ -104,7 +104,7 @@ def _read(link: str) -> Namespace | None:
 def compare(a: int | str, b: int | str = "self") -> dict[str, bool]:
     """For each kind, whether the two processes share the namespace."""
     ours, theirs = of(a), of(b)
-    return {name: ours[name] == theirs[name] for name in ours}
+    return {name: ours[name] == theirs.get(name) for name in ours}
 
 
 def everyone(*kinds: str) -> dict[Namespace, tuple[int, ...]]:
@@ -151,15 +151,14 @@ def enter(where: int | str, *kinds: str) -> None:
 
     Without ``kinds``, into all of the process's namespaces that differ from ours. With ``pid`` and ``time`` only the next child moves.
     """
-    if isinstance(where, int):
-        fd = processes.pidfd(where)
-        kinds = kinds or tuple(name for name, shared in compare(where).items() if not shared)
-    else:
-        fd = _open(where)
+    is_process = isinstance(where, int)
+    if is_process and not kinds:
+        kinds = tuple(name for name, shared in compare(where).items() if not shared)
+        if not kinds:
+            return  # in all of them already
+    chosen = _chosen(kinds) if kinds else ()
+    fd = processes.pidfd(int(where)) if is_process else _open(str(where))
     try:
-        chosen = _chosen(kinds) if kinds else ()
-        if isinstance(where, int) and not chosen:
-            return
         if KINDS["mnt"] in chosen or not chosen:
             # Threads share their root and working directory; the kernel moves only a thread that has its own.
             syscalls.unshare(syscalls.CLONE_FS)
@@ -232,7 +231,9 @@ def _explained(error: KernelError, operation: str, kinds: tuple[Kind, ...]) -> K
         hint = "this takes root, or a user namespace of your own first: new(\"user\", …)"
     elif error.errno == errno.EPERM:
         hint = "this process lacks CAP_SYS_ADMIN, or the machine forbids it"
-    elif error.errno in (errno.ENOSPC, errno.EUSERS):
+    elif error.errno == errno.EUSERS:
+        hint = "a process with several threads cannot enter a time namespace"
+    elif error.errno == errno.ENOSPC:
         hint = "too many or too deeply nested: see /proc/sys/user/max_*_namespaces"
     elif error.errno == errno.EINVAL and KINDS["user"] in kinds:
         hint = "a process with several threads cannot change its user namespace, nor one enter the namespace it is in: use new(\"user\")"

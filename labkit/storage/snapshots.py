@@ -29,13 +29,16 @@ import fcntl
 import os
 import re
 import shutil
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from labkit.errors import Conflict, InvalidInput, KernelError, NotFound, Unsupported
 from labkit.linux import mounts, namespaces, overlays
+from labkit.storage import union
+from labkit.storage.union import Change
+
+__all__ = ["Change", "OverlayMount", "Snapshot", "Snapshots"]
 
 # Whatever this machine's kernel defaults to: all of a layer is in its own files, so that any other kernel reads it the same.
 _SELF_CONTAINED = ("index=off", "redirect_dir=off", "metacopy=off")
@@ -73,25 +76,17 @@ class OverlayMount:
         mounts.overlay(self.lower, self.upper, self.work, target, self._settings)
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a layer does to one path: ``kind`` is ``added``, ``changed`` or ``deleted``."""
-
-    kind: str
-    path: str
-
-    def __str__(self) -> str:
-        return f"{self.kind:8}{self.path}"
-
-
 class Snapshots:
     """The snapshots below one directory. Any number of processes may use it at the same time."""
 
     def __init__(self, root: str) -> None:
         """``Unsupported`` if ``root`` is itself on overlayfs, as in most containers: an upper directory cannot be there."""
         self.root = os.path.realpath(root)
-        for directory in "active", "committed", "trash", "empty":
-            os.makedirs(f"{self.root}/{directory}", exist_ok=True)
+        try:
+            for directory in "active", "committed", "trash", "empty":
+                os.makedirs(f"{self.root}/{directory}", exist_ok=True)
+        except OSError as error:
+            raise KernelError.of(error, "make directories in", root) from None
         if mounts.holding(self.root).fstype == "overlay":
             raise Unsupported(f"snapshots in {root}: this is on overlayfs, which cannot hold an upper directory: use a tmpfs, ext4 or xfs")
 
@@ -188,19 +183,21 @@ class Snapshots:
         directory only when its own mode or owner is another. A deleted directory stands for all that was in it.
         """
         top, *below = [layer.upper for layer in self.stack(name)]
-        return tuple(sorted(_changes(top, below, ""), key=lambda change: change.path))
+        return tuple(union.changes(top, below))
 
     def providers(self, name: str) -> dict[str, str]:
         """Who provides each path of the union: the name of the topmost layer that has it."""
         layers = self.stack(name)
-        directories = [layer.upper for layer in layers]
-        return {path: layers[index].name for path, index in _union(directories, "")}
+        return {path: layers[index].name for path, index in union.walk([layer.upper for layer in layers])}
 
     def _find(self, name: str) -> Snapshot | None:
         for state in "active", "committed":
             place = f"{self.root}/{state}/{name}"
             if os.path.isdir(place):
-                parent = os.path.basename(os.readlink(f"{place}/parent")) if os.path.lexists(f"{place}/parent") else None
+                try:
+                    parent = os.path.basename(os.readlink(f"{place}/parent"))
+                except FileNotFoundError:
+                    parent = None
                 return Snapshot(name, parent, state == "committed", f"{place}/upper")
         return None
 
@@ -237,70 +234,3 @@ def _checked(field: str, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127}", name):
         raise InvalidInput(f"{field}: {name!r} must be 1 to 128 letters, digits and _.:@+- and begin with a letter or digit")
     return name
-
-
-# Layers are lists of directories here, topmost first; a path is "" for the root, or begins with a slash.
-
-
-def _lookup(layers: Sequence[str], path: str) -> int | None:
-    """Which of the layers provides ``path``, by overlayfs's rules: the topmost that has it, unless one above hides it."""
-    for index, layer in enumerate(layers):
-        place, hides_below = layer, False
-        for name in path.split("/")[1:]:
-            if not _is_directory(place):
-                return None  # a file or a link of this layer hides the directories below it
-            hides_below = hides_below or overlays.is_opaque(place)
-            place = f"{place}/{name}"
-            if not os.path.lexists(place):
-                break
-            if overlays.is_whiteout(place):
-                return None
-        else:
-            return index
-        if hides_below:
-            return None
-    return None
-
-
-def _entries(layers: Sequence[str], path: str) -> list[str]:
-    """The paths in one directory of the union of the layers."""
-    directories = [layer + path for layer in layers if _lookup([layer], path) == 0 and _is_directory(layer + path)]
-    names = {name for directory in directories for name in os.listdir(directory)}
-    return [f"{path}/{name}" for name in sorted(names) if _lookup(layers, f"{path}/{name}") is not None]
-
-
-def _union(layers: Sequence[str], directory: str) -> Iterator[tuple[str, int]]:
-    for path in _entries(layers, directory):
-        index = _lookup(layers, path)
-        if index is not None:
-            yield path, index
-            if _is_directory(layers[index] + path):
-                yield from _union(layers, path)
-
-
-def _changes(top: str, below: Sequence[str], directory: str) -> Iterator[Change]:
-    names = {f"{directory}/{name}" for name in os.listdir(top + directory)}
-    if overlays.is_opaque(top + directory):
-        names.update(_entries(below, directory))
-    for path in sorted(names):
-        index = _lookup(below, path)
-        here = top + path
-        if not os.path.lexists(here) or overlays.is_whiteout(here):
-            if index is not None:
-                yield Change("deleted", path)
-            continue
-        if index is None:
-            yield Change("added", path)
-        elif not _same_directory(here, below[index] + path):
-            yield Change("changed", path)
-        if _is_directory(here):
-            yield from _changes(top, below, path)
-
-
-def _same_directory(a: str, b: str) -> bool:
-    one, other = os.lstat(a), os.lstat(b)
-    return stat.S_ISDIR(one.st_mode) and (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
-
-
-def _is_directory(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)

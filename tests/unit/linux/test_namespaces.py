@@ -76,6 +76,7 @@ def test_unshare_asks_for_all_kinds_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         (errno.EPERM, 1000, "takes root"),
         (errno.EPERM, 0, "CAP_SYS_ADMIN"),
         (errno.ENOSPC, 0, "/proc/sys/user/max"),
+        (errno.EUSERS, 0, "several threads cannot enter a time"),
         (errno.EINVAL, 0, "several threads"),
     ],
 )

@@ -232,6 +232,12 @@ def test_a_root_on_overlayfs_is_unsupported_with_the_remedy(tmp_path: Path, monk
         Snapshots(str(tmp_path))
 
 
+def test_a_root_that_cannot_be_made_is_an_error_of_the_kernels(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KernelError, match=r"make directories in .*: ENOTDIR"):
+        Snapshots(f"{tmp_path}/file/layers")
+
+
 def test_a_snapshots_root_shows_in_its_repr(layers: Snapshots) -> None:
     assert repr(layers) == f"Snapshots({layers.root!r})"
     assert str(Change("added", "/etc/hosts")) == "added   /etc/hosts"
