@@ -13,8 +13,14 @@ from labkit.linux import mounts
 from labkit.storage.snapshots import Change, OverlayMount, Snapshot, Snapshots
 
 
+DISK = mounts.parse("1 0 8:1 / / rw - ext4 /dev/sda1 rw")[0]
+OVERLAY = mounts.parse("1 0 0:1 / / rw - overlay overlay rw")[0]
+
+
 @pytest.fixture
-def layers(tmp_path: Path) -> Snapshots:
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshots:
+    """Snapshots that are nowhere mounted, so that it does not matter whether these tests run on overlayfs, as in a container."""
+    monkeypatch.setattr(mounts, "holding", lambda path: DISK)
     return Snapshots(str(tmp_path / "layers"))
 
 
@@ -226,8 +232,7 @@ def test_of_many_that_prepare_the_same_name_one_succeeds(layers: Snapshots) -> N
 
 
 def test_a_root_on_overlayfs_is_unsupported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    overlay = mounts.parse("1 0 0:1 / / rw - overlay overlay rw")[0]
-    monkeypatch.setattr(mounts, "holding", lambda path: overlay)
+    monkeypatch.setattr(mounts, "holding", lambda path: OVERLAY)
     with pytest.raises(Unsupported, match=r"cannot hold an upper directory: use a tmpfs, ext4 or xfs"):
         Snapshots(str(tmp_path))
 
