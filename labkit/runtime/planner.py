@@ -80,6 +80,8 @@ class _Planner:
         yield from self.births()
         if "user" in self.new:
             yield birth.SetIdMaps(linux.uidMappings, linux.gidMappings)
+            if spec.process.rlimits:
+                yield session.SetRlimitsFromHost(_rlimits(spec.process))
             yield birth.BecomeRoot()
         if "net" in self.new:
             yield machine.BringUpLoopback()
@@ -205,8 +207,8 @@ class _Planner:
             yield session.NewSession()
             if program.terminal:
                 yield self.terminal(program, console=False)
-        if program.rlimits:
-            yield session.SetRlimits(tuple((limit.type, limit.soft, limit.hard) for limit in program.rlimits))
+        if program.rlimits and not (in_new_container and "user" in self.new):
+            yield session.SetRlimits(_rlimits(program))
         if program.oomScoreAdj is not None:
             yield session.SetOomScore(program.oomScoreAdj)
         yield from self.scheduling(program)
@@ -295,6 +297,10 @@ def _split(directories: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     unified = cgroups.detect().unified
     found = [directory for directory in directories if unified and directory.startswith(f"{unified}/")]
     return (found[0] if found else ""), tuple(directory for directory in directories if directory not in found)
+
+
+def _rlimits(program: oci.Process) -> tuple[tuple[str, int, int], ...]:
+    return tuple((limit.type, limit.soft, limit.hard) for limit in program.rlimits)
 
 
 def _search_path(env: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ birth         Clone, JoinNamespaces, UnshareTime, CloneSibling, UnshareCgroup, S
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
 filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
 contents      MakeDevices, ReadonlyPaths, MaskPaths, RemountReadonly
-session       NewSession, SetRlimits, SetOomScore, SetScheduling
+session       NewSession, SetRlimits, SetRlimitsFromHost, SetOomScore, SetScheduling
 terminal      OpenTerminal
 identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges
 filter        LoadSeccomp

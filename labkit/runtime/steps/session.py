@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import rlimits, syscalls
-from labkit.runtime.plans import Step
+from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
@@ -59,6 +59,17 @@ class SetRlimits(Step):
     def shell(self) -> str:
         words = (f"--{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}" for name, soft, hard in self.values)
         return "prlimit --pid $$ " + " ".join(words)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SetRlimitsFromHost(SetRlimits):
+    """The same while init waits: in a user namespace of its own it may not raise a limit any more."""
+
+    side: ClassVar[Side] = "host"
+
+    def apply(self, context: Context) -> None:
+        for name, soft, hard in self.values:
+            rlimits.set(name, soft, hard, context.pid)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
