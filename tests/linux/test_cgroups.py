@@ -434,8 +434,10 @@ def test_a_process_that_is_in_some_of_the_hierarchies_alone_is_killed_too(group:
 def test_killing_a_group_leaves_its_neighbour_alone(limited: Callable[..., Cgroup]) -> None:
     one, other = limited(), limited()
     pids = [spawn(one), spawn(other)]
+    before = os.listdir("/proc/self/fd")
     one.kill()
     assert wait(pids[0]) == -signal.SIGKILL
+    assert os.listdir("/proc/self/fd") == before
     assert processes.alive(pids[1]) and other.processes() == (pids[1],)
     other.kill()
     wait(pids[1])
