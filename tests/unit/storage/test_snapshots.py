@@ -12,7 +12,6 @@ from labkit.errors import Conflict, InvalidInput, KernelError, NotFound, Unsuppo
 from labkit.linux import mounts
 from labkit.storage.snapshots import Change, OverlayMount, Snapshot, Snapshots
 
-
 DISK = mounts.parse("1 0 8:1 / / rw - ext4 /dev/sda1 rw")[0]
 OVERLAY = mounts.parse("1 0 0:1 / / rw - overlay overlay rw")[0]
 
