@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from labkit.errors import KernelError, NotFound
-from labkit.linux import mounts
+from labkit.linux import mounts, syscalls
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A root file system beside a file that nobody must reach from it."""
+def no_openat2(*_: object) -> int:
+    raise KernelError(errno.ENOSYS, "openat2")
+
+
+@pytest.fixture(params=["by-the-kernel", "on-foot"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root file system beside a file that nobody must reach from it; found by openat2, or where that fails by the walk."""
+    if request.param == "on-foot":
+        monkeypatch.setattr(syscalls, "openat2", no_openat2)
     (tmp_path / "secret").write_text("outside")
     (tmp_path / "root" / "etc").mkdir(parents=True)
     return tmp_path / "root"
