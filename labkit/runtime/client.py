@@ -212,7 +212,11 @@ def run(bundle: str | Plan, id: str = "", root: str = state.LESSONS, stdin: str 
     wanted = plan(bundle, id, root) if isinstance(bundle, str) else bundle
     job = Job(Request(wanted, remove=True), stdin.encode())
     try:
+        job.hear("created")
         return job.finish()
+    except KeyboardInterrupt:
+        container.delete(wanted.root, wanted.id, force=True)
+        raise
     finally:
         job.close()
 
