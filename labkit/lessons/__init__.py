@@ -15,13 +15,14 @@ from __future__ import annotations
 from importlib import import_module
 
 from labkit.errors import NotFound
+from labkit.lessons.bundles import config
 from labkit.lessons.rootfs import busybox_root
 from labkit.lessons.stage import Lesson, begin
 from labkit.lessons.verdict import Verdict
 
-__all__ = ["Lesson", "Verdict", "begin", "busybox_root", "check", "checks"]
+__all__ = ["Lesson", "Verdict", "begin", "busybox_root", "check", "checks", "config"]
 
-_TOPICS = ("start", "namespaces", "cgroups", "unions")  # one file each, beside this one
+_TOPICS = ("start", "namespaces", "cgroups", "unions", "containers")  # one file each, beside this one
 
 
 def check(name: str) -> Verdict:

@@ -7,9 +7,9 @@
     ✔ Nothing of lesson 02 is left: no process, no mount, no control group, no file.
 
 Lesson 02 owns the control groups below ``labkit/02``, the directories ``/run/labkit/lessons/02`` (mount points) and
-``/var/lib/labkit/lessons/02`` (data), and the boxes that its kernel started. ``begin`` clears them of what an
-interrupted run left behind, so a notebook runs from any state. One kernel at a time holds a lesson, by a lock that dies
-with it. ``labkit reset`` knows the same places.
+``/var/lib/labkit/lessons/02`` (data), the containers of the bundles in there, and the boxes that its kernel started.
+``begin`` clears them of what an interrupted run left behind, so a notebook runs from any state. One kernel at a time holds
+a lesson, by a lock that dies with it. ``labkit reset`` knows the same places.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from glob import glob
 
 from labkit.errors import Conflict, NotFound, Unsupported
 from labkit.lessons.evidence import boxes
+from labkit.lessons.rootfs import busybox_root
 from labkit.lessons.verdict import Verdict, failed, passed
 from labkit.linux import cgroups, mounts, processes
+from labkit.runtime import container, defaults, state, stepping
+from labkit.runtime.spec import Spec
 
-RUN = "/run/labkit/lessons"
+RUN = state.LESSONS
 DATA = "/var/lib/labkit/lessons"
 HOST_NAME = f"{RUN}/hostname"
 
@@ -57,6 +60,27 @@ class Lesson:
             os.makedirs(directory)
         return made
 
+    def bundle(self, name: str, config: Spec) -> str:
+        """A bundle, ``config.json`` and a busybox as ``rootfs``; the containers of a former one of that name are deleted."""
+        place = f"{self.data}/{name}"
+        self._delete_containers(place)
+        (rootfs,) = self.fresh(name, "rootfs")
+        busybox_root(rootfs)
+        with open(f"{place}/config.json", "w") as file:
+            file.write(defaults.text(config))
+        return place
+
+    def containers(self, bundle: str = "") -> tuple[str, ...]:
+        """The ids of the containers that were made from this bundle, or from any of the lesson's."""
+        return tuple(id for id in state.ids(RUN) if _is_below(state.load(RUN, id).bundle, bundle or self.data))
+
+    def _delete_containers(self, bundle: str = "") -> None:
+        for session in stepping.sessions():
+            if _is_below(session.plan.container.bundle, bundle or self.data):
+                session.abandon()
+        for id in self.containers(bundle):
+            container.delete(RUN, id, force=True)
+
     def end(self) -> Verdict:
         """Take down all that the lesson made, and say what is left: nothing, or the name of what resists."""
         self._clear()
@@ -67,15 +91,17 @@ class Lesson:
         return passed(f"Nothing of lesson {self.number} is left: no process, no mount, no control group, no file.")
 
     def remains(self) -> tuple[str, ...]:
-        """The names of what exists of this lesson: processes, mounts, control groups, directories."""
+        """The names of what exists of this lesson: containers, processes, mounts, control groups, directories."""
+        alive = [f"container {id}" for id in self.containers()]
         processes = [f"process {pid}" for pid in boxes()]
         mounted = [f"mount {target}" for target in _mounts_below(f"{self.run}/", f"{self.data}/")]
         groups = [f"control group {self.groups}"] if cgroups.Cgroup(self.groups).exists() else []
         files = [path for path in (self.run, self.data) if os.path.exists(path)]
-        return (*processes, *mounted, *groups, *files)
+        return (*alive, *processes, *mounted, *groups, *files)
 
     def _clear(self) -> None:
         """From the inside out: processes hold mounts and groups, mounts hold directories."""
+        self._delete_containers()
         group = cgroups.Cgroup(self.groups)
         if group.exists():
             group.kill()  # first, for it can kill the frozen too
@@ -127,13 +153,17 @@ def _unlock(number: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(f"{RUN}/{number}.lock")
     os.close(fd)
-    if glob(f"{RUN}/*.lock") or _mounts_below(f"{RUN}/", f"{DATA}/"):
+    if glob(f"{RUN}/*.lock") or state.ids(RUN) or _mounts_below(f"{RUN}/", f"{DATA}/"):
         return
     shutil.rmtree(RUN, ignore_errors=True)
     shutil.rmtree(DATA, ignore_errors=True)
     for directory in cgroups.directories("labkit", cgroups.detect()):
         with suppress(OSError):  # gone already, or in use
             os.rmdir(directory)
+
+
+def _is_below(path: str, place: str) -> bool:
+    return f"{path}/".startswith(f"{place}/")
 
 
 def _mounts_below(*places: str) -> list[str]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import socket
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -147,13 +146,12 @@ class Session:
         _open.pop(self.plan.directory, None)
 
 
-_open: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+_open: dict[str, Session] = {}
 
 
-def abandon_all() -> None:
-    """Give up every plan that this program has stepped half-way."""
-    for session in list(_open.values()):
-        session.abandon()
+def sessions() -> tuple[Session, ...]:
+    """The plans that this program is stepping."""
+    return tuple(_open.values())
 
 
 def observe(plan: Plan, pid: int) -> Observation:

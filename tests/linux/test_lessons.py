@@ -38,6 +38,25 @@ WRONG = {
         ("parent=parent)", 'parent=parent)\n    lessons.busybox_root(rack.get(f"c{number}").upper)', "no shell from the image"),
     ],
     "cgroups.frozen": [('"freeze"', '"kill"', "nobody is left")],
+    "containers.mid-birth": [
+        ("filesystem.PivotRoot", "contents.MakeDevices", "Too early"),
+        ("filesystem.PivotRoot", "identity.DropBounding", "Too late"),
+        ("filesystem.PivotRoot", "birth.Clone", "Not yet"),
+    ],
+    "containers.exec-by-hand": [
+        (', "--ipc", "--net", "--pid"]', "]", "shares mnt, uts with vault, but not ipc, net, pid"),
+        ('["--mount"', '["--mont"', "no process of yours"),
+    ],
+    "containers.one-capability": [
+        ('"CAP_NET_BIND_SERVICE"', '"CAP_NET_ADMIN"', "has ended"),
+        ('["CAP_NET_BIND_SERVICE"]', "capabilities.DEFAULT", "14 capabilities are more than it needs"),
+    ],
+    "containers.one-call-less": [
+        ('("mkdir", "mkdirat")', '("rmdir", "unlinkat")', "mkdir went through"),
+        ('("mkdir", "mkdirat")', '("mkdir", "mkdirat", "execve")', "no running container"),
+        ('("mkdir", "mkdirat")', '("mkdir", "mkdirat", "open", "openat")', "forbids more than mkdir"),
+        (", seccomp=profile", "", "mkdir went through"),
+    ],
 }
 
 

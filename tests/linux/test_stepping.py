@@ -28,7 +28,8 @@ def plan(tmp_path):
         return runtime.plan(str(tmp_path), "labkit-test-step", root=str(tmp_path / "state"))
 
     yield make
-    stepping.abandon_all()
+    for session in stepping.sessions():
+        session.abandon()
     assert runtime.containers(str(tmp_path / "state")) == []
 
 
