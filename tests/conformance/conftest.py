@@ -30,7 +30,6 @@ from labkit.runtime import defaults
 
 COMMANDS = {"labkit": (os.path.join(os.path.dirname(sys.executable), "labkit"), "runtime"), "runc": (shutil.which("runc") or "",)}
 SECONDS = 30  # that a command may take before a test gives up on it
-REMOVED = object()  # as the value of a change: take the property out
 _numbers = itertools.count(1)
 
 
@@ -178,8 +177,6 @@ def change(config: dict[str, object], path: str, value: object) -> None:
         place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]  # type: ignore[index,call-overload]
     if last == "+":
         place.append(value)  # type: ignore[attr-defined]
-    elif value is REMOVED:
-        place.pop(last, None)  # type: ignore[attr-defined]
     else:
         place[last] = value  # type: ignore[index]
 
@@ -251,13 +248,14 @@ def container(runtime: Runtime, busybox: Path, directory: Path) -> Iterator[Call
         if os.path.exists(runtime.root / box.id):
             box.delete("--force")
         box.close()
-    left = [directory for box in made for directory in box.cgroups()]
-    for directory_left in left:  # what the runtime could not delete goes now, so that one failure stays one failure
-        for pid in Path(directory_left, "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
-            os.waitpid(int(pid), 0)
-        os.rmdir(directory_left)
-    assert not left
+    left = [group for box in made for group in box.cgroups()]
     with contextlib.suppress(ChildProcessError):
+        for group in left:  # what the runtime could not delete goes now, so that one failure stays one failure
+            for pid in Path(group, "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+                os.waitpid(int(pid), 0)
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    for group in left:
+        os.rmdir(group)
+    assert not left

@@ -31,7 +31,6 @@ class Case:
 
 ALL = ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]
 IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-NO_CAPS: dict[str, list[str]] = {}
 CAPS = {name: ["CAP_CHOWN", "CAP_KILL"] for name in ("bounding", "effective", "permitted")}
 SYSLOG = {name: ["CAP_SYSLOG"] for name in ("bounding", "effective", "permitted")}
 
@@ -133,7 +132,7 @@ CASES = [
         "none at all",
         STATUS.format("Cap(Eff|Bnd)"),
         "CapEff: 0000000000000000\nCapBnd: 0000000000000000",
-        {"process.capabilities": NO_CAPS},
+        {"process.capabilities": {}},
     ),
     Case(
         "without the sets it is none too",
@@ -226,6 +225,13 @@ CASES = [
         },
     ),
     Case("a tmpfs that starts with what it covers", "ls /etc/secret.d", "key", mount("/etc/secret.d", "tmpfs", "tmpfs", "tmpcopyup")),
+    Case(
+        "a directory whose files belong to somebody else in here",
+        "stat -c %u:%g /data/key",
+        "100000:100000",
+        {"mounts[+]": {"destination": "/data", "source": "data", "options": ["bind", "idmap"], "uidMappings": IDS, "gidMappings": IDS}},
+        labkit_only="mapped mounts are of 1.1",
+    ),
     Case(
         "propagation of one mount",
         "awk '$5 == \"/scratch\"' /proc/self/mountinfo | grep -c shared:",
