@@ -93,7 +93,7 @@ def _dataclass(cls: type) -> Reader:
 
     def read(data: object) -> object:
         if type(data) is not dict:
-            raise _Mismatch(f"must be an object, not {data!r}")
+            raise _Mismatch(f"must be an object, not {data!r:.60}")
         given: dict[str, object] = {}
         for name, value in data.items():
             reader = readers.get(name)
@@ -166,7 +166,7 @@ def _reader(kind: object) -> Reader:
 
 def _string(value: object) -> str:
     if type(value) is not str:
-        raise _Mismatch(f"must be a string, not {value!r}")
+        raise _Mismatch(f"must be a string, not {value!r:.60}")
     # No path, name or argument of Linux's may hold these; refused here, they are refused with the field's name.
     if "\0" in value:
         raise _Mismatch("must not hold a NUL character")
@@ -180,7 +180,7 @@ def _scalar(kind: object) -> Reader:
 
     def read(value: object) -> object:
         if type(value) is not kind:  # not isinstance: True is an int to Python, but not to JSON
-            raise _Mismatch(f"must be {expected}, not {value!r}")
+            raise _Mismatch(f"must be {expected}, not {value!r:.60}")
         return value
 
     return read
@@ -189,7 +189,7 @@ def _scalar(kind: object) -> Reader:
 def _sequence(item: Reader) -> Reader:
     def read(value: object) -> object:
         if type(value) is not list:
-            raise _Mismatch(f"must be an array, not {value!r}")
+            raise _Mismatch(f"must be an array, not {value!r:.60}")
         try:
             return tuple(map(item, value))
         except _Mismatch:
@@ -201,7 +201,7 @@ def _sequence(item: Reader) -> Reader:
 def _row(items: list[Reader]) -> Reader:
     def read(value: object) -> object:
         if type(value) is not list or len(value) != len(items):
-            raise _Mismatch(f"must be an array of {len(items)}, not {value!r}")
+            raise _Mismatch(f"must be an array of {len(items)}, not {value!r:.60}")
         return tuple(_within(f"[{index}]", item, each) for index, (item, each) in enumerate(zip(items, value, strict=True)))
 
     return read
@@ -210,7 +210,7 @@ def _row(items: list[Reader]) -> Reader:
 def _mapping(item: Reader) -> Reader:
     def read(value: object) -> object:
         if type(value) is not dict:
-            raise _Mismatch(f"must be an object, not {value!r}")
+            raise _Mismatch(f"must be an object, not {value!r:.60}")
         return {_string(key): _within(f"[{key!r}]", item, each) for key, each in value.items()}
 
     return read

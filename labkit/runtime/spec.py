@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from labkit.errors import InvalidInput, NotFound
+from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.runtime import codec
 from labkit.runtime.spec_linux import Linux
 
@@ -184,6 +184,8 @@ def load(bundle: str) -> Spec:
             spec = parse(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{path}: no such file (a bundle is a directory with a config.json; `labkit runtime spec` writes one)") from None
+    except OSError as error:
+        raise KernelError.of(error, "read", path) from None
     validate.root_directory(spec, bundle)
     return spec
 

@@ -89,8 +89,8 @@ def process(process: Process, path: str = "process") -> None:
     if process.ioPriority:
         _one_of(f"{path}.ioPriority.class", process.ioPriority.class_, IO_CLASSES)
         _between(f"{path}.ioPriority.priority", process.ioPriority.priority, 0, 7)
-    if process.apparmorProfile not in ("", "unconfined") and not os.path.isdir("/sys/kernel/security/apparmor"):
-        raise Unsupported(f"{path}.apparmorProfile: this kernel runs without AppArmor; leave it empty or say unconfined")
+    if process.apparmorProfile not in ("", "unconfined"):
+        raise Unsupported(f"{path}.apparmorProfile: labkit does not set AppArmor profiles; leave it empty or say unconfined")
     if process.selinuxLabel:
         raise Unsupported(f"{path}.selinuxLabel: labkit does not set SELinux labels; leave it empty")
 

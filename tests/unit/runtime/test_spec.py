@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.errors import InvalidInput, LabError, NotFound, Unsupported
+from labkit.errors import InvalidInput, KernelError, LabError, NotFound, Unsupported
 from labkit.runtime import codec, defaults, spec
 
 DEFAULT: dict[str, object] = json.loads(defaults.text(defaults.spec()))
 IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+ID_MAPPED = {"destination": "/x", "source": "/", "options": ["bind", "idmap"], "uidMappings": IDS, "gidMappings": IDS}
 
 # Every property of OCI runtime-spec 1.1 that a Linux container has, each with a value that it does not have by default.
 EVERYTHING = {
@@ -205,6 +206,8 @@ REFUSED = [
     ("mounts[1]", {"destination": "/x", "options": ["bind"]}, "mounts[1].source: must name what to bind"),
     ("mounts[1]", {"destination": "/x", "source": "/", "options": ["bind"], "uidMappings": IDS}, "mounts[1]: must have both"),
     ("mounts[1]", {"destination": "/x", "type": "tmpfs", "uidMappings": IDS, "gidMappings": IDS}, "mounts[1].uidMappings: are for bind"),
+    ("mounts[1]", ID_MAPPED | {"uidMappings": [{"containerID": -1, "hostID": 0, "size": 1}]}, "mounts[1].uidMappings[0].containerID: -1"),
+    ("mounts[1]", ID_MAPPED | {"gidMappings": [{"containerID": 0, "hostID": 0, "size": 0}]}, "mounts[1].gidMappings[0].size: 0"),
     ("mounts[1]", {"destination": "/x", "source": "/", "options": ["bind", "idmap"]}, "mounts[1].uidMappings: must say how to map"),
     ("hooks", {"poststop": [{"path": "true"}]}, "hooks.poststop[0].path: must be absolute, not 'true'"),
     ("hooks", {"poststart": [{"path": "/x", "env": ["A"]}]}, "hooks.poststart[0].env[0]: must be NAME=value, not 'A'"),
@@ -288,7 +291,7 @@ def test_a_sysctl_needs_the_namespace_that_it_belongs_to() -> None:
         spec.parse(json.dumps(put(config, "linux.namespaces", [{"type": kind} for kind in ("mount", "uts")])))
 
 
-@pytest.mark.parametrize("path", ["process.selinuxLabel", "linux.mountLabel", "linux.intelRdt"])
+@pytest.mark.parametrize("path", ["process.apparmorProfile", "process.selinuxLabel", "linux.mountLabel", "linux.intelRdt"])
 def test_what_labkit_leaves_out_is_unsupported_and_says_so(path: str) -> None:
     spec.parse(json.dumps(put(DEFAULT, path, {} if path.endswith("Rdt") else "")))
     with pytest.raises(Unsupported, match=f"^{path}: labkit does not"):
@@ -318,6 +321,10 @@ def test_a_stray_value_anywhere_is_read_or_refused_never_a_crash(way: Way, value
 def test_a_bundle_is_loaded_from_its_directory(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=re.escape(f"{tmp_path}/config.json")):
         spec.load(str(tmp_path))
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(KernelError, match=re.escape(f"read {tmp_path}/config.json: EISDIR")):
+        spec.load(str(tmp_path))
+    (tmp_path / "config.json").rmdir()
     (tmp_path / "config.json").write_text(json.dumps(DEFAULT))
     with pytest.raises(InvalidInput, match=re.escape(f"root.path: {tmp_path}/rootfs does not exist")):
         spec.load(str(tmp_path))
