@@ -7,7 +7,7 @@ Before and after each test outside tests/unit, each module of them, and each not
     cgroups       in every hierarchy that is mounted; labkit/ itself, which all others are in, may stay
     namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
     processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
-    state         directories of containers and lessons, /run/labkit/*/*
+    state         directories of containers, /run/labkit/*/*
 
 The test fails, naming the difference. Zombies count as gone. A machine has other users, and the kernel needs a moment to
 take things down, so a difference must last: it is looked at again for two seconds. What another run of the tests holds at
@@ -16,6 +16,7 @@ the same time is left out where it can be told (its temporary directory; its pro
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from labkit.lab import jupyter
 from labkit.linux import mounts, processes, syscalls
 
 ROOT = Path(__file__).parent
@@ -68,7 +68,7 @@ def traces(temporary: str) -> Traces:
         cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
         processes=frozenset(f"{stat.pid} {stat.command}, started at {stat.start_time}" for stat in lasting().values()),
-        state=frozenset(path for place in subdirectories("/run/labkit") if place != jupyter.RUN for path in subdirectories(place)),
+        state=frozenset(path for place in subdirectories("/run/labkit") for path in subdirectories(place) if read(f"{path}/state.json")),
     )
 
 
@@ -132,15 +132,25 @@ def subdirectories(parent: str) -> list[str]:
 
 
 def is_in_use_by_others(line: str) -> bool:
-    """Whether it is a cgroup in which processes live, and none of them descends from us."""
-    kind, _, directory = line.partition(": ")
-    if kind != "cgroups":
-        return False
-    try:
-        members = {int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()}
-    except OSError:
-        return False
+    """Whether it is somebody else's: processes live in it, or in the group of labkit's that it is a part of, and none is ours."""
+    kind, _, path = line.partition(": ")
+    members: set[int] = set()
+    if kind == "cgroups":
+        head, labkit, tail = path.partition("/labkit/")
+        for directory, _, files in os.walk(head + labkit + tail.partition("/")[0]):
+            if "cgroup.procs" in files:
+                members.update(map(int, read(f"{directory}/cgroup.procs").split()))
+    elif kind == "state":
+        members = {pid for pid in (json.loads(read(f"{path}/state.json") or "{}").get("pid"),) if pid and processes.alive(pid)}
     return bool(members) and not members & descendants().keys()
+
+
+def read(path: str) -> str:
+    """What a file holds, or nothing if it is gone."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def is_of_another_run(target: str, temporary: str) -> bool:

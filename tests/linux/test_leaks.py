@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,8 @@ def test_namespace_entered():
 
 def test_state():
     os.makedirs("/run/labkit/leak/c1")
+    with open("/run/labkit/leak/c1/state.json", "w") as file:
+        file.write('{"pid": 0}')
 
 def test_nothing(tmp_path):
     with mounts.mounted("tmpfs", str(tmp_path), "tmpfs"):
@@ -73,7 +76,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
             mounts.unmount(mount.target)
     subprocess.run(["ip", "link", "delete", "lkleak"], check=False)
     cgroups.open("labkit-leak").delete()
-    os.removedirs("/run/labkit/leak/c1")
+    shutil.rmtree("/run/labkit/leak")
     return done.stdout
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -93,6 +95,19 @@ def test_it_fetches_no_news_and_looks_for_no_updates(server: jupyter.Server) -> 
 
 def test_a_second_up_finds_the_one_that_runs(server: jupyter.Server, place: Place) -> None:
     assert place.up() == server
+
+
+def test_two_that_start_it_at_once_get_the_same_one(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    program = "import sys; from labkit.lab import jupyter; print(jupyter.up('127.0.0.1', 18970, *sys.argv[1:]).url)"
+    command = [sys.executable, "-c", program, place.notebooks, place.run, place.settings]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        first, second = (starter.communicate()[0] for starter in both)
+        assert first.startswith("http://127.0.0.1:18970/")
+        assert first == second
+    finally:
+        jupyter.down(place.run)
 
 
 def test_where_the_port_is_taken_it_uses_the_next_free_one(server: jupyter.Server, tmp_path: Path) -> None:
