@@ -36,7 +36,10 @@ def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None
         elif run.steps[0].waits:
             return
         else:
-            context.channel.send({"go": True})
+            try:
+                context.channel.send({"go": True})
+            except BrokenPipeError:
+                pass  # it was killed while it waited; await_done finds the line cut, and says so
             await_done(context, is_last=run.steps[-1] is context.plan.steps[-1])
 
 
