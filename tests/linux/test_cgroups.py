@@ -56,13 +56,14 @@ def spawn(group: Cgroup, do: Callable[[], object] = signal.pause) -> int:
     if pid == 0:
         try:
             group.add()
-            os.close(writer)
+            os.write(writer, b"!")
             do()
-        finally:
             os._exit(0)
-    os.close(writer)
-    os.read(reader, 1)  # returns when the child has joined and closed its end
+        finally:
+            os._exit(1)
+    assert select.select([reader], [], [], 60)[0] and os.read(reader, 1) == b"!"
     os.close(reader)
+    os.close(writer)
     return pid
 
 
@@ -413,8 +414,8 @@ def processes_cpu(pid: int) -> str:
 
 
 def test_a_frozen_group_is_killed_and_so_are_frozen_ones_below_it(group: Cgroup) -> None:
-    below = cgroups.create(f"{group.path}/below", layout=group.layout)
-    pids = [spawn(group), spawn(below)]
+    below, other = (cgroups.create(f"{group.path}/{name}", layout=group.layout) for name in ("below", "other"))
+    pids = [spawn(below), spawn(other)]
     below.freeze()
     group.freeze()
     group.kill()

@@ -254,7 +254,8 @@ def test_a_limit_that_this_kernel_lacks_is_refused_with_the_reason(
 
 
 def test_swap_contains_ram() -> None:
-    for limits in ({"memory_swap": 2}, {"memory": -1, "memory_swap": 2}, {"memory": 3, "memory_swap": 2}):
+    assert Limits(memory=0, memory_swap=0) and Limits(memory=3, memory_swap=3)
+    for limits in ({"memory_swap": 2}, {"memory_swap": 0}, {"memory": -1, "memory_swap": 2}, {"memory": 3, "memory_swap": 2}):
         with pytest.raises(InvalidInput, match="memory_swap"):
             replace(Limits(), **limits)
 
