@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websocket
 
 from labkit.errors import LabError
 from labkit.lab import jupyter
@@ -51,7 +52,7 @@ def server(place: Place) -> jupyter.Server:
 def get(server: jupyter.Server, path: str, token: str, method: str = "GET") -> Any:
     request = urllib.request.Request(f"http://{server.address}{path}", method=method, headers={"Authorization": f"token {token}"})
     with urllib.request.urlopen(request, data=b"{}" if method == "POST" else None, timeout=30) as answer:
-        return json.load(answer)
+        return json.loads(answer.read() or "null")
 
 
 def test_its_page_answers(server: jupyter.Server) -> None:
@@ -91,6 +92,18 @@ def test_the_stored_notebooks_are_trusted_so_that_their_views_show(server: jupyt
 def test_it_fetches_no_news_and_looks_for_no_updates(server: jupyter.Server) -> None:
     settings = get(server, "/lab/api/settings/@jupyterlab/apputils-extension:notification", server.token)["schema"]["properties"]
     assert (settings["fetchNews"]["default"], settings["checkForUpdates"]["default"]) == ("false", False)
+
+
+def test_in_its_terminals_labkit_is_the_one_that_started_it(server: jupyter.Server) -> None:
+    terminal = get(server, "/api/terminals", server.token, "POST")["name"]
+    line = websocket.create_connection(f"ws://{server.address}/terminals/websocket/{terminal}?token={server.token}", timeout=30)
+    line.send(json.dumps(["stdin", "echo is: $(command -v labkit)\r"]))
+    seen = ""
+    while f"is: {sys.prefix}/bin/labkit" not in seen:  # or the time-out of the connection
+        kind, *rest = json.loads(line.recv())
+        seen += rest[0] if kind == "stdout" else ""
+    line.close()
+    get(server, f"/api/terminals/{terminal}", server.token, "DELETE")
 
 
 def test_a_second_up_finds_the_one_that_runs(server: jupyter.Server, place: Place) -> None:
