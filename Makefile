@@ -38,7 +38,7 @@ bench: setup  ## measure labkit beside the peers that are installed (runc, crun,
 
 pins: setup  ## compile requirements.txt (exact versions) from pyproject.toml (ranges)
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-emit-index-url --no-annotate \
+	@$(BIN)/uv pip compile --system-certs --quiet --upgrade --universal --python-version 3.11 --extra dev --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make pins' --output-file requirements.txt pyproject.toml
 	@echo "requirements.txt: $$(grep -c == requirements.txt) packages"
 
