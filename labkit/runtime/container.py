@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, InvalidInput, LabError, NotFound
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from labkit.runtime.spec import Hook, Process
     from labkit.runtime.state import State
     from labkit.runtime.steps.filesystem import MountRoot
+
+
+PATIENCE = 10.0
+"""Seconds until labkit gives up on the end of processes that it has killed."""
 
 
 def plan(bundle: str, id: str, root: str = state.ROOT, rootfs: Sequence[MountRoot] = ()) -> Plan:
@@ -149,17 +154,26 @@ def delete(root: str, id: str, force: bool = False) -> None:
 
 
 def _end(container: State) -> None:
-    """Kill init, with it its PID namespace, and wait for its end."""
+    """Kill init, with it its PID namespace, and wait for its end. Raises ``LabError`` if that takes longer than it can."""
     try:
         pidfd = processes.pidfd(container.pid, container.startTime)
     except NotFound:
         return
     try:
         cgroup = cgroups.Cgroup(container.cgroup)
+        members = cgroup.processes()
         processes.send(container.pid, 9, container.startTime)
         if cgroup.frozen:
             cgroup.thaw()  # a frozen process dies when it is thawed
-        processes.wait(pidfd)
+        deadline = time.monotonic() + PATIENCE
+        while not processes.wait(pidfd, 0.05):
+            # Init's end waits until all others in its PID namespace are reaped: by us, where we are a subreaper that they fell to.
+            for pid in members:
+                with suppress(ChildProcessError):
+                    if pid != container.pid:
+                        os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                raise LabError(f"container {container.id}: its processes {members} are killed, but their parents do not wait for them")
     except NotFound:
         return
     finally:
