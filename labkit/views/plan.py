@@ -3,14 +3,15 @@
     >>> Stepper(runtime.plan(bundle, "box"))
     box: 14 of 33 steps are done
       ✔ container  make / rslave
-      ✔ container  bind /var/lib/labkit/lessons/04/box/rootfs on itself
+      ✔ container  bind ROOT on itself
       ▶ container  mount proc on /proc                                    ← next
       · container  mount tmpfs on /dev (nosuid,strictatime,mode=755)
     The last step changed:
-      + mount ext4 on /var/lib/labkit/lessons/04/box/rootfs
+      + mount ext4 on ROOT
 
-The buttons call ``plan.step()`` and ``plan.abandon()``, nothing else; a cell may step the same plan in between, and *Look again*
-shows it. Evidence: ``Progress`` of ``labkit.runtime.stepping``. Notebook 04.
+ROOT is the directory that becomes the container's ``/``. The buttons call ``plan.step()`` and ``plan.abandon()``, nothing
+else; a cell may step the same plan in between, and *Look again* shows it. Evidence: ``Progress`` of
+``labkit.runtime.stepping``. Notebook 04.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _WORDS = {DONE: "done", NEXT: "next", TO_COME: "to come"}
 _COLOUR = {DONE: COLOURS[2], NEXT: COLOURS[5], TO_COME: FAINT}
 _BEHIND, _AHEAD = 4, 7  # steps that are shown before and after the next one
 _WIDEST = 76
+_COLUMN = "flex:1 1 27em;min-width:0"
 _LIST = "list-style:none;margin:.2em 0;padding:0"
+_GRID = "display:grid;grid-template-columns:1.4em 5.8em 1fr;overflow-wrap:anywhere"
+_CELL = "padding:.05em .8em .05em 0;vertical-align:top"
 
 
 class Stepper(View):
@@ -80,7 +84,7 @@ class Stepper(View):
 
     def text(self) -> str:
         lines = [self._title(), *_left_out(self.earlier, "earlier")]
-        lines += [f"  {sign} {step.side:<9}  {_short(step)}{'   ← next' if sign == NEXT else ''}" for sign, step in self.shown]
+        lines += [f"  {sign} {step.side:<9}  {self._short(step)}{'   ← next' if sign == NEXT else ''}" for sign, step in self.shown]
         lines += _left_out(self.later, "later")
         if self.trouble:
             lines.append(f"It failed, and is undone: {self.trouble}")
@@ -93,21 +97,42 @@ class Stepper(View):
         return f"{self.plan.id}: {len(self.done)} of {len(self.plan)} steps are done{running}"
 
     def _changes(self) -> tuple[str, ...]:
-        return self.done[-1].changes or ("nothing that is looked at here",)
+        """What the last step changed, in the words of ``Progress``, but for the long path of the root."""
+        return tuple(map(self._brief, self.done[-1].changes)) or ("nothing that is looked at here",)
+
+    def _brief(self, words: str) -> str:
+        return words.replace(self.plan.container.rootfs, "ROOT")
+
+    def _short(self, step: Step) -> str:
+        words = self._brief(str(step))
+        return words if len(words) <= _WIDEST else words[: _WIDEST - 1] + "…"
 
     def _sign(self, number: int) -> str:
         return DONE if number < len(self.done) else NEXT if number == len(self.done) else TO_COME
 
     def html(self) -> str:
-        rows = "".join(_row(sign, step) for sign, step in self.shown)
+        rows = "".join(self._row(sign, step) for sign, step in self.shown)
         earlier, later = (
             "".join(f"<div style='color:{ASIDE}'>{note}</div>" for note in _left_out(number, which))
             for number, which in ((self.earlier, "earlier"), (self.later, "later"))
         )
-        steps = f"<div style='flex:3 1 28em;min-width:0'>{earlier}<ol style='{_LIST}'>{rows}</ol>{later}</div>"
-        state = f"<div style='flex:2 1 22em;min-width:0'>{self._state()}</div>"
+        steps = f"<div style='{_COLUMN}'>{earlier}<ol style='{_LIST}'>{rows}</ol>{later}</div>"
+        state = f"<div style='{_COLUMN}'>{self._state()}</div>"
         title = f"<p style='margin:.3em 0'><b>{escaped(self._title())}</b></p>"
-        return f"<div style='line-height:1.5'>{title}<div style='display:flex;flex-wrap:wrap;gap:1.5em'>{steps}{state}</div></div>"
+        return f"<div style='line-height:1.45'>{title}<div style='display:flex;flex-wrap:wrap;gap:1.5em'>{steps}{state}</div></div>"
+
+    def _row(self, sign: str, step: Step) -> str:
+        is_next = sign == NEXT
+        colour = _COLOUR[sign]
+        frame = f"{_GRID};border-left:4px solid {colour if is_next else 'transparent'};padding-left:.4em"
+        current = " aria-current='step'" if is_next else ""
+        words = f"<code>{escaped(self._short(step))}</code>"
+        why = f"<div style='color:{ASIDE}'>{escaped(step.why)} <i>({escaped(step.man)})</i></div>"
+        return (
+            f"<li{current} style='{frame}'>"
+            f"<span title='{_WORDS[sign]}' style='color:{colour}'>{sign}</span><span style='color:{ASIDE}'>{step.side}</span>"
+            f"<div>{f'<b>{words}</b>{why}' if is_next else words}</div></li>"
+        )
 
     def _state(self) -> str:
         """The last step: what it changed, and the kernel's state around it."""
@@ -120,12 +145,18 @@ class Stepper(View):
         changes = "".join(f"<li>{escaped(change)}</li>" for change in self._changes())
         before, after = facts(last.before), facts(last.after)
         rows = "".join(_fact(name, before.get(name, ""), value) for name, value in after.items())
-        heads = "".join(f"<th scope='col' style='text-align:left;padding:0 .6em'>{head}</th>" for head in ("", "before", "after"))
+        heads = "".join(f"<th scope='col' style='text-align:left;{_CELL}'>{head}</th>" for head in ("", "before", "after"))
         return (
-            f"<div>Step {last.number}, <code>{escaped(str(last.step))}</code>, changed:</div>"
+            f"<div>Step {last.number}, <code>{escaped(self._short(last.step))}</code>, changed:</div>"
             f"<ul style='margin:.2em 0 .6em;padding-left:1.4em'>{changes}</ul>"
-            f"<table style='border-collapse:collapse'><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<table style='border-collapse:collapse;width:100%'><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         )
+
+    def widget(self) -> ipywidgets.Widget:
+        """The buttons come first: they stay where they are, while the picture below them grows and shrinks."""
+        box = super().widget()
+        box.children = sorted(box.children, key=lambda child: child is self._picture)
+        return box
 
     def controls(self) -> list[ipywidgets.Widget]:
         return [
@@ -143,7 +174,7 @@ class Stepper(View):
         for row, (sign, step) in enumerate(self.shown):
             axes.text(0.1, row, sign, ha="center", va="center", color=_COLOUR[sign], family="DejaVu Sans")
             axes.text(0.35, row, step.side, va="center", color=FAINT, size=8)
-            axes.text(1.5, row, _short(step), va="center", color=INK, size=8, weight="bold" if sign == NEXT else "normal")
+            axes.text(1.5, row, self._short(step), va="center", color=INK, size=8, weight="bold" if sign == NEXT else "normal")
         for row, line in enumerate(("The last step changed:", *changes) if changes else (), len(self.shown)):
             axes.text(0.35, row + 0.4, line, va="center", color=INK, size=8)
         return figure
@@ -163,31 +194,13 @@ def facts(seen: Observation) -> dict[str, str]:
     }
 
 
-def _row(sign: str, step: Step) -> str:
-    is_next = sign == NEXT
-    why = f"<div style='padding-left:1.6em;color:{ASIDE}'>{escaped(step.why)} <i>({escaped(step.man)})</i></div>" if is_next else ""
-    current = " aria-current='step'" if is_next else ""
-    frame = f"border-left:4px solid {_COLOUR[NEXT] if is_next else 'transparent'};padding-left:.5em"
-    words = f"<code>{escaped(_short(step))}</code>"
-    return (
-        f"<li{current} style='{frame}'><span title='{_WORDS[sign]}' style='color:{_COLOUR[sign]}'>{sign}</span> "
-        f"<span style='color:{ASIDE};display:inline-block;width:5em'>{step.side}</span> {f'<b>{words}</b>' if is_next else words}{why}</li>"
-    )
-
-
 def _fact(name: str, before: str, after: str) -> str:
-    """One row; where the two differ, a word and bold type say so."""
-    cell = "padding:.05em .6em;vertical-align:top;overflow-wrap:anywhere"
-    changed = before != after
-    value = f"<b>{escaped(after)}</b> ◀" if changed else escaped(after)
-    head = f"<th scope='row' style='text-align:left;font-weight:400;white-space:nowrap;{cell}'>{escaped(name)}</th>"
-    return f"<tr>{head}<td style='{cell}'>{escaped(before)}</td><td style='{cell}'>{value}</td></tr>"
+    """One row: two values and an arrow where they differ, one across both columns where they do not."""
+    head = f"<th scope='row' style='text-align:left;font-weight:400;white-space:nowrap;color:{ASIDE};{_CELL}'>{escaped(name)}</th>"
+    if before == after:
+        return f"<tr>{head}<td colspan='2' style='{_CELL}'>{escaped(after)}</td></tr>"
+    return f"<tr>{head}<td style='{_CELL}'>{escaped(before)}</td><td style='{_CELL}'><b>→ {escaped(after)}</b></td></tr>"
 
 
 def _left_out(number: int, which: str) -> list[str]:
     return [f"  … {number} {which}"] if number else []
-
-
-def _short(step: Step) -> str:
-    words = str(step)
-    return words if len(words) <= _WIDEST else words[: _WIDEST - 1] + "…"
