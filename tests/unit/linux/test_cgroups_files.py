@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.errors import KernelError, NotFound, Unsupported
+from labkit.errors import Conflict, KernelError, NotFound, Unsupported
 from labkit.linux import cgroups
 from labkit.linux.cgroups import Events, IoLimit, Layout, Limits, Pressure, Usage, files
 
@@ -102,6 +102,16 @@ def test_both_versions_tell_the_same_usage(v1: cgroups.Cgroup, v2: cgroups.Cgrou
     assert v1.usage() == v2.usage() == usage
 
 
+def test_version_1_tells_swap_as_what_ram_and_swap_have_beyond_ram(v1: cgroups.Cgroup) -> None:
+    both = Path(v1.file("memory.memsw.usage_in_bytes"))
+    both.write_text("4000\n")  # the two are not read at the same instant
+    assert v1.usage().swap == 0
+    both.unlink()
+    assert v1.usage().swap is None
+    Path(v1.file("memory.memsw.failcnt")).unlink()
+    assert v1.events().memory_max_hit == 5
+
+
 def test_both_versions_tell_the_same_events_but_that_v1_does_not_count_oom(v1: cgroups.Cgroup, v2: cgroups.Cgroup) -> None:
     common = {"memory_max_hit": 7, "oom_kill": 3, "pids_max_hit": 9, "periods": 10, "throttled_periods": 4, "throttled_usec": 5000}
     assert v1.events() == Events(**common)
@@ -175,6 +185,17 @@ def test_a_group_that_is_not_there(tmp_path: Path) -> None:
     for question in (group.usage, group.events, group.limits_in_force, lambda: cgroups.open("c1", layout)):
         with pytest.raises(NotFound, match="cgroup c1"):
             question()
+
+
+def test_a_group_that_does_not_stand_still_is_thawed_again(v1: cgroups.Cgroup, v2: cgroups.Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.linux.cgroups.v1.frozen", lambda directory: False)
+    monkeypatch.setattr("labkit.linux.cgroups.group.PATIENCE", 0.02)
+    Path(v2.file("cgroup.events")).write_text("populated 1\nfrozen 0\n")
+    Path(v2.file("cgroup.freeze")).touch()
+    for group, file, thawed in ((v1, "freezer.state", "THAWED"), (v2, "cgroup.freeze", "0")):
+        with pytest.raises(Conflict, match="state D"):
+            group.freeze()
+        assert group.read(file) == thawed
 
 
 def test_a_machine_without_a_freezer_says_so(tmp_path: Path) -> None:
