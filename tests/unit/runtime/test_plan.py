@@ -46,7 +46,7 @@ def only(plan: Plan, name: str) -> object:
 def test_the_default_configuration_on_version_1(plan_of: PlanOf) -> None:
     assert names(plan_of()) == [
         "MakeCgroup", *["SetCgroupFile"] * 4, "AllowDevices",
-        "Fork", "JoinCgroup", "Clone", "BringUpLoopback", "SetHostname",
+        "Clone", "JoinCgroup", "BringUpLoopback", "SetHostname",
         "SetPropagation", "BindRoot", *["Mount"] * 6, *["Mount"] * (1 + 7), "MakeDevices", "PivotRoot",
         "NewSession", "RemountReadonly", "RemountReadonly", "ReadonlyPaths", "MaskPaths",
         "SetRlimits", "ChangeDirectory", "DropBounding", "SetUser", "SetCapabilities", "NoNewPrivileges", "CheckCommand",
@@ -54,20 +54,26 @@ def test_the_default_configuration_on_version_1(plan_of: PlanOf) -> None:
     ]  # fmt: skip
 
 
-def test_on_version_2_the_stage_is_born_in_its_group_and_the_kernel_asks_a_program_about_devices(plan_of: PlanOf) -> None:
+def test_on_version_2_init_is_born_in_its_group_and_the_kernel_asks_a_program_about_devices(plan_of: PlanOf) -> None:
     plan = plan_of(on="v2")
-    assert names(plan)[:6] == ["MakeCgroup", "SetCgroupFile", "SetCgroupFile", "AllowDevices", "Fork", "Clone"]
-    devices, fork = only(plan, "AllowDevices"), only(plan, "Fork")
-    assert isinstance(devices, groups.AllowDevices) and isinstance(fork, birth.Fork)
+    assert names(plan)[:6] == ["MakeCgroup", "SetCgroupFile", "SetCgroupFile", "AllowDevices", "Clone", "BringUpLoopback"]
+    devices, clone = only(plan, "AllowDevices"), only(plan, "Clone")
+    assert isinstance(devices, groups.AllowDevices) and isinstance(clone, birth.Clone)
     assert (devices.lines, devices.directory, len(devices.program) % 8) == ((), "/cg/labkit/box", 0)
-    assert fork.cgroup == "/cg/labkit/box"
+    assert clone.cgroup == "/cg/labkit/box"
 
 
 def test_on_a_hybrid_machine_it_is_born_in_the_one_and_moves_into_the_others(plan_of: PlanOf) -> None:
     plan = plan_of(on="hybrid")
-    fork, join = only(plan, "Fork"), only(plan, "JoinCgroup")
-    assert isinstance(fork, birth.Fork) and isinstance(join, groups.JoinCgroup)
-    assert (fork.cgroup, join.directories) == ("/cg/unified/labkit/box", ("/cg/memory/labkit/box", "/cg/devices/labkit/box"))
+    clone, join = only(plan, "Clone"), only(plan, "JoinCgroup")
+    assert isinstance(clone, birth.Clone) and isinstance(join, groups.JoinCgroup)
+    assert (clone.cgroup, join.directories) == ("/cg/unified/labkit/box", ("/cg/memory/labkit/box", "/cg/devices/labkit/box"))
+
+
+def test_without_a_stage_the_cgroup_namespace_comes_after_its_group(plan_of: PlanOf) -> None:
+    found = names(plan_of({"linux.namespaces": [{"type": kind} for kind in ("mount", "uts", "cgroup")]}))
+    at = found.index("Clone")
+    assert found[at : at + 3] == ["Clone", "JoinCgroup", "UnshareCgroup"]
 
 
 # What must come before what, whatever is asked for: (earlier, later), and the bundle that has both.
@@ -90,16 +96,16 @@ EVERYTHING = {
 }
 ORDER = [
     ("MakeCgroup", "SetCgroupFile", "a group's files appear with its directory"),
-    ("AllowDevices", "Fork", "no process of the container is ever without the device rules"),
+    ("AllowDevices", "Clone", "no process of the container is ever without the device rules"),
     ("SetCgroupFile", "JoinCgroup", "nor without its limits"),
-    ("JoinCgroup", "Clone", "init is born in its group, so that its cgroup namespace has it as root"),
-    ("UnshareTime", "Clone", "the clocks' offsets are fixed once somebody is inside"),
-    ("Clone", "SetIdMaps", "there is a user namespace to map"),
+    ("JoinCgroup", "CloneSibling", "init is born in its group, so that its cgroup namespace has it as root"),
+    ("UnshareTime", "CloneSibling", "the clocks' offsets are fixed once somebody is inside"),
+    ("CloneSibling", "SetIdMaps", "there is a user namespace to map"),
     ("SetIdMaps", "BecomeRoot", "0 inside has a meaning"),
     ("BecomeRoot", "Mount", "mounting takes root of the user namespace"),
     ("SetPropagation", "BindRoot", "no mount may reach the host"),
     ("BindRoot", "Mount", "what is mounted lies below the bound root"),
-    ("CloneMount", "Fork", "the host's mounts are copied by the host"),
+    ("CloneMount", "Clone", "the host's mounts are copied by the host"),
     ("CloneMount", "AttachMount", ""),
     ("Mount", "MakeDevices", "nodes go into the /dev that was mounted"),
     ("MakeDevices", "PivotRoot", "their bind fallback takes the host's nodes"),
@@ -428,7 +434,7 @@ def test_an_exec_enters_what_its_container_does_not_share_with_us(monkeypatch: p
     monkeypatch.setattr(namespaces, "compare", lambda pid: {"user": False, "pid": False, "net": True, "mnt": False})
     program = spec.Process(args=("id",), cwd="/")
     plan = planner.exec_plan(defaults.spec(), program, State("box", "/b", "/b/rootfs", "labkit/box", pid=4711), "/state")
-    assert names(plan)[:5] == ["Fork", "JoinCgroup", "JoinNamespaces", "Clone", "BecomeRoot"]
+    assert names(plan)[:5] == ["Clone", "JoinCgroup", "JoinNamespaces", "CloneSibling", "BecomeRoot"]
     join = only(plan, "JoinNamespaces")
     assert isinstance(join, birth.JoinNamespaces)
     assert join.paths == tuple((kind, f"/proc/4711/ns/{kind}") for kind in ("user", "pid", "mnt"))
