@@ -185,10 +185,15 @@ class CloneSibling(Step):
         return "a child is born where its parent has just gone; its parent is ours, so that we hear of its end"
 
     def apply(self, context: Context) -> None:
+        told, tell = os.pipe()
         pid, _ = syscalls.clone(_flags(self.kinds) | syscalls.CLONE_PARENT)
         if pid:
             context.channel.send({"born": pid})
             os._exit(0)
+        # Both speak to the host side, which must hear of a birth before it hears of what the newborn does: the pipe ends with the stage.
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
 
     def shell(self) -> str:
         return ""
