@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.runtime import container, spawner
+from labkit.runtime.conduct import withdraw
 from labkit.runtime.context import Context
 from labkit.runtime.handshake import await_done, packed
 
@@ -62,15 +63,28 @@ class Builder:
         """Make what was asked for and hand it to the monitor, or tell why it cannot be."""
         try:
             self.make()
+            self.hand_over(monitor)
         except Exception as error:
             self.line.say({"failed": packed(error)})
             return
+        self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
+
+    def hand_over(self, monitor: socket.socket) -> None:
+        """Leave what was made to the monitor. Where it holds the stdio, return when its door is open."""
         if self.held and self.context.terminal >= 0:
             self.held = (self.context.terminal,)
         told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
         told |= {"remove": self.request.remove, "log": self.request.log}
-        socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held])
-        self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
+        try:
+            socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held])
+        except OSError:
+            if self.request.new:
+                container.delete(self.plan.root, self.plan.id, force=True)
+            else:
+                withdraw(self.context)
+            raise LabError(f"container {self.plan.id}: its monitor was killed") from None
+        if self.held:
+            monitor.recv(1)  # until it hangs up
 
     def make(self) -> None:
         """Create and, if asked, start; or execute one more process."""

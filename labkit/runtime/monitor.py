@@ -24,8 +24,10 @@ from labkit.errors import LabError
 from labkit.linux import processes
 from labkit.runtime import container, state
 from labkit.runtime.builder import build
+from labkit.runtime.handshake import packed
 from labkit.runtime.stdio import Held
 
+_LARGEST = 16384
 
 class Line:
     """The connection to whoever asked; once they are gone, speaking does nothing."""
@@ -50,7 +52,8 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    builder = os.fork()
+    if builder == 0:
         try:
             ours.close()
             build(requests, took, theirs)
@@ -60,32 +63,39 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
         theirs.close()
         requests.close()
         os.close(took)
-        _live(ours)
+        _live(builder, ours)
     finally:
         os._exit(0)
 
 
-def _live(builder: socket.socket) -> None:
+def _live(builder: int, its_line: socket.socket) -> None:
     """Hear from the builder what it is about to make, then what it has made; and stay with that to its end."""
-    begun, _, _, _ = socket.recv_fds(builder, 4096, 0)
-    made, descriptors, _, _ = socket.recv_fds(builder, 4096, 4) if begun else (b"", [], 0, None)
-    builder.close()
+    begun, _, _, _ = socket.recv_fds(its_line, _LARGEST, 0)
+    made, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 4) if begun else (b"", [], 0, None)
     if not made:
         # It came to nothing. What failed, the builder has undone; if it was killed, that is left to us.
-        if begun and os.WIFSIGNALED(os.wait()[1]):
+        if os.WIFSIGNALED(os.waitpid(builder, 0)[1]) and begun:
             _clear_up(json.loads(begun))
+        _reap()
         return
     message = json.loads(made)
     root, id, pid = message["root"], message["id"], message["pid"]
     line = Line(descriptors.pop(0))
-    if descriptors:
-        Held(pid, descriptors, message["log"]).serve(f"{state.directory(root, id)}" if message["new"] else "")
+    held = Held(pid, descriptors, message["log"]) if descriptors else None
+    if held and message["new"]:
+        held.open(state.directory(root, id))
+    its_line.close()
+    if held:
+        held.serve()
     code = processes.exit_code(os.waitpid(pid, 0)[1])
-    if message["remove"]:
-        container.delete(root, id, force=True)
-    elif message["new"]:
-        state.record_exit(root, id, code)
-    line.say({"ended": code})
+    try:
+        if message["remove"]:
+            container.delete(root, id, force=True)
+        elif message["new"]:
+            state.record_exit(root, id, code)
+        line.say({"ended": code})
+    except LabError as error:
+        line.say({"failed": packed(error)})
 
 
 def _clear_up(begun: dict[str, str]) -> None:
@@ -95,3 +105,12 @@ def _clear_up(begun: dict[str, str]) -> None:
             container.delete(begun["root"], begun["id"], force=True)
         except LabError:
             state.undo(begun["root"], begun["id"])
+
+
+def _reap() -> None:
+    """Leave no zombie to whoever inherits our children: an init that was killed is one of them."""
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        return
