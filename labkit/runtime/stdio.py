@@ -81,6 +81,8 @@ class Held:
                     self.obey(fd)
                 if fd == self.stdin and self.untaken:
                     self.push()
+        for number in list(self.clients):
+            self.dismiss(number)
         if self.log:
             self.log.end()
 
@@ -160,6 +162,13 @@ class Held:
             else:
                 with suppress(KeyError):
                     self.poll.unregister(number)
+
+    def dismiss(self, number: int) -> None:
+        """Hang up. What the client has said and nobody has heard is taken in first: closed over it, the line would break for him."""
+        self.clients[number].shutdown(socket.SHUT_RD)
+        while self.clients[number].recv(_BLOCK):
+            pass
+        self.clients.pop(number).close()
 
     def leave(self, number: int) -> None:
         """A client has gone."""
