@@ -95,7 +95,7 @@ def test_a_group_has_one_directory_in_version_2() -> None:
 
 
 def test_a_group_has_one_directory_in_each_hierarchy_and_that_of_version_2_last() -> None:
-    assert directories("/labkit/c1/", detect(HYBRID)) == (
+    assert directories("/labkit/c1/", detect(HYBRID, "pids")) == (
         "/sys/fs/cgroup/memory/labkit/c1",
         "/sys/fs/cgroup/cpu,cpuacct/labkit/c1",
         "/sys/fs/cgroup/blkio/labkit/c1",
