@@ -169,6 +169,8 @@ class _Planner:
         if not binds_dev:
             yield contents.MakeDevices(rootfs, self.devices())
         yield filesystem.PivotRoot(rootfs)
+        if spec.process.cwd != "/":
+            yield contents.MakeWorkingDirectory(spec.process.cwd)
         # A terminal comes from the container's own /dev/pts, and /dev/console is bound before / may be read-only.
         yield session.NewSession()
         if spec.process.terminal:

@@ -4,7 +4,7 @@ groups        MakeCgroup, SetCgroupFile, AllowDevices, JoinCgroup
 birth         Clone, JoinNamespaces, UnshareTime, CloneSibling, UnshareCgroup, SetIdMaps, BecomeRoot
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
 filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
-contents      MakeDevices, ReadonlyPaths, MaskPaths, RemountReadonly
+contents      MakeDevices, MakeWorkingDirectory, ReadonlyPaths, MaskPaths, RemountReadonly
 session       NewSession, SetRlimits, SetRlimitsFromHost, SetOomScore, SetScheduling
 terminal      OpenTerminal
 identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges

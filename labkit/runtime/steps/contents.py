@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
+from labkit.errors import KernelError
 from labkit.linux import devices, mounts, paths
 from labkit.runtime.plans import Step
 
@@ -130,3 +131,27 @@ class RemountReadonly(Step):
     def shell(self) -> str:
         target = '"$ROOT"' if self.target == "/" else f'"$ROOT"{quote(self.target)}'
         return f"mount -o remount,bind,ro {target}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MakeWorkingDirectory(Step):
+    """The directory that the program starts in, if the image lacks it; made while the root may still be written to."""
+
+    man: ClassVar[str] = "mkdir(2)"
+    path: str
+
+    def __str__(self) -> str:
+        return f"mkdir -p {self.path}"
+
+    @property
+    def why(self) -> str:
+        return "an image may name a working directory that nobody has made"
+
+    def apply(self, context: Context) -> None:
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            raise KernelError.of(error, "make working directory", self.path) from None
+
+    def shell(self) -> str:
+        return f'mkdir -p "$ROOT"{quote(self.path)}'
