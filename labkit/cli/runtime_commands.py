@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from labkit.errors import InvalidInput
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInput("process.terminal: --detach needs --console-socket, for the terminal to go to")
     context = _context(plan, options)
     container.create(context)
+    _forward_signals(context)
     try:
         _hand_out(context, options)
         container.start(options.root, options.id)
@@ -72,6 +74,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.detach and program.terminal and not options.console_socket:
         raise InvalidInput("--tty: with --detach there must be a --console-socket, for the terminal to go to")
     context = _context(container.exec_plan(options.root, options.id, program), options)
+    _forward_signals(context)
     container.execute(context)
     _hand_out(context, options)
     return 0 if options.detach else _wait(context)
@@ -108,18 +111,24 @@ def _hand_out(context: Context, options: argparse.Namespace) -> None:
             pty.send_fd(connection, context.terminal, "/dev/ptmx")
 
 
-def _wait(context: Context) -> int:
-    """Stand between the container and the person until it ends: signals to us go to it, keys too if it has a terminal."""
+def _forward_signals(context: Context) -> None:
+    """Signals to us go to the container; before its program starts, for it may well be faster than we are."""
     import signal
 
-    from labkit.linux import processes, pty
-    from labkit.runtime.relay import relay
-
     def forward(number: int, _frame: object) -> None:
-        signal.pidfd_send_signal(context.pidfd, number)
+        if context.pidfd >= 0:
+            with suppress(ProcessLookupError):  # it has ended already
+                signal.pidfd_send_signal(context.pidfd, number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, forward)
+
+
+def _wait(context: Context) -> int:
+    """Stand between the container and the person until it ends: signals to us go to it, keys too if it has a terminal."""
+    from labkit.linux import processes, pty
+    from labkit.runtime.relay import relay
+
     if context.terminal >= 0 and os.isatty(0):
         with pty.raw(0):
             relay(context.terminal, context.pidfd)
