@@ -51,6 +51,8 @@ def _log(options: argparse.Namespace, message: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="labkit runtime", description="An OCI runtime: a bundle in, a container out.", allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("-v", "--version", action="version", version="labkit runtime version 0.1.0\nspec: 1.1.0")
     parser.add_argument("--root", default="/run/labkit/runtime", metavar="DIR", help="where the state of containers is kept (%(default)s)")
     parser.add_argument("--log", metavar="FILE", help="write errors to this file, too")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")

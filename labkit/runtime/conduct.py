@@ -95,4 +95,6 @@ def _report(context: Context, error: BaseException) -> None:
 
 def exit_code(error: BaseException) -> int:
     """As a shell would: 127 for a command that is not there, 126 for one that may not be run."""
-    return {ENOENT: 127, EACCES: 126}.get(error.errno, 1) if isinstance(error, KernelError) else 1
+    if isinstance(error, KernelError) and error.operation == "exec":
+        return {ENOENT: 127, EACCES: 126}.get(error.errno, 1)
+    return 1

@@ -274,7 +274,7 @@ class _Planner:
         from labkit.runtime.steps.terminal import OpenTerminal
 
         size = program.consoleSize
-        return OpenTerminal((size.height, size.width) if size else None, console)
+        return OpenTerminal((size.height, size.width) if size else None, console, program.user.uid)
 
     def devices(self) -> tuple[Device, ...]:
         from labkit.linux import devices

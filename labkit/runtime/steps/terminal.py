@@ -20,6 +20,7 @@ class OpenTerminal(Step):
     man: ClassVar[str] = "pty(7)"
     size: tuple[int, int] | None = None
     console: bool = True
+    owner: int = 0
 
     def __str__(self) -> str:
         return "open a terminal" + (f" of {self.size[0]} rows and {self.size[1]} columns" if self.size else "")
@@ -32,6 +33,7 @@ class OpenTerminal(Step):
         terminal = pty.new()
         if self.size:
             pty.set_size(terminal.slave, *self.size)
+        os.fchown(terminal.slave, self.owner, -1)
         pty.make_controlling(terminal.slave)
         if self.console:
             if not os.path.exists("/dev/console"):
