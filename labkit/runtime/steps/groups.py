@@ -40,8 +40,9 @@ class MakeCgroup(Step):
                 raise KernelError.of(error, "mkdir", directory, "control groups are made by root, where cgroupfs is writable") from None
 
     def undo(self) -> None:
+        # In the order in which init comes in, version 2 first: if it is in any, the first one tells, and the group is still whole.
         try:
-            for directory in self.directories:
+            for directory in (*self.directories[-1:], *self.directories[:-1]):
                 with suppress(FileNotFoundError):
                     os.rmdir(directory)
         except OSError:  # somebody is still in it
