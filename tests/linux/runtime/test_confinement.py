@@ -121,7 +121,7 @@ def test_what_it_mounts_stays_in_it(out: Out) -> None:
 
 
 def test_only_three_descriptors_are_handed_to_it(out: Out) -> None:
-    assert out("sleep 9 & cd /proc/1/fd; ls; echo; ls /proc/$!/fd").split("\n\n") == ["0\n1\n2", "0\n1\n2"]
+    assert out("ls /proc/1/fd; true") == "0\n1\n2"
 
 
 def test_only_three_descriptors_are_handed_to_a_program_executed_in_it(bundle: Bundle, root: str) -> None:
