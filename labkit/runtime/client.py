@@ -63,7 +63,7 @@ class Job:
 
     def hear(self, word: str) -> int:
         """Wait for a report. Raises what the monitor failed with, or ``LabError`` if it was killed."""
-        while line := self.line.readline():
+        while line := self._next():
             message = json.loads(line)
             if "failed" in message:
                 raise unpacked(message["failed"])
@@ -73,6 +73,12 @@ class Job:
                     print(f"labkit: warning: {warning}", file=sys.stderr)
                 return int(message[word])
         raise LabError("the container's monitor was killed (`labkit reset` takes back what it left)")
+
+    def _next(self) -> bytes:
+        try:
+            return self.line.readline()
+        except ConnectionResetError:  # it was killed before it had heard what we said last
+            return b""
 
     def say(self, word: str) -> None:
         """Tell a monitor that waits for it: ``step``, or ``rest``."""

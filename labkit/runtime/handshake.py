@@ -92,7 +92,19 @@ def await_done(context: Context, is_last: bool = False) -> None:
         elif is_last and context.pidfd >= 0:
             return
         else:
-            raise LabError(f"container {context.plan.id}: its first process was killed while the plan was being applied")
+            raise killed(context)
+
+
+def killed(context: Context) -> LabError:
+    """The error that tells of the line's early end; memory may be why, and then the kernel has counted it."""
+    from labkit.linux import cgroups
+
+    message = f"container {context.plan.id}: its first process was killed while the plan was being applied"
+    try:
+        ran_out = cgroups.Cgroup(context.plan.container.cgroup).events().oom_kill
+    except LabError:
+        ran_out = None
+    return LabError(f"{message}: its memory limit is too small" if ran_out else message)
 
 
 def _hand_over(context: Context, message: dict[str, object], listener: int) -> None:
