@@ -22,7 +22,7 @@ from labkit.errors import LabError
 from labkit.runtime import container, spawner
 from labkit.runtime.conduct import withdraw
 from labkit.runtime.context import Context
-from labkit.runtime.handshake import await_done, killed, packed
+from labkit.runtime.handshake import await_done, give_word, packed
 
 if TYPE_CHECKING:
     from labkit.runtime.monitor import Line
@@ -119,10 +119,7 @@ class Builder:
             if self.context.starter is None:
                 self.context.starter = container.knock(self.plan.root, self.plan.id)
                 await_done(self.context)
-            try:
-                self.context.channel.send({"go": True})
-            except BrokenPipeError:
-                raise killed(self.context) from None
+            give_word(self.context)
             if run is not runs[-1]:
                 await_done(self.context)
         assert self.context.starter is not None

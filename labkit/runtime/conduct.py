@@ -12,7 +12,7 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING
 
 from labkit.errors import KernelError, LabError
-from labkit.runtime.handshake import await_done, packed
+from labkit.runtime.handshake import await_done, give_word, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,10 +36,7 @@ def conduct(context: Context, pace: Callable[[Run], None] | None = None) -> None
         elif run.steps[0].waits:
             return
         else:
-            try:
-                context.channel.send({"go": True})
-            except BrokenPipeError:
-                pass  # it was killed while it waited; await_done finds the line cut, and says so
+            give_word(context)
             await_done(context, is_last=run.steps[-1] is context.plan.steps[-1])
 
 

@@ -22,7 +22,7 @@ from labkit.errors import Conflict, InvalidInput, LabError, NotFound
 from labkit.linux import cgroups, processes
 from labkit.runtime import planner, spec, state
 from labkit.runtime.conduct import conduct, withdraw
-from labkit.runtime.handshake import unpacked
+from labkit.runtime.handshake import give_word, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
         context.start_socket.close()
         born = state.with_pid(born, context.pid)
         state.record(plan.root, born)
-        context.channel.send({"go": True})
+        give_word(context)
     except BaseException:
         withdraw(context)
         state.forget(plan.root, plan.id)

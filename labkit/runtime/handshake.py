@@ -70,6 +70,14 @@ class Channel:
         self.line.close()
 
 
+def give_word(context: Context) -> None:
+    """Host side: let the container side apply its next run of steps."""
+    try:
+        context.channel.send({"go": True})
+    except BrokenPipeError:
+        raise killed(context) from None  # while it waited, so it has left no word why
+
+
 def await_done(context: Context, is_last: bool = False) -> None:
     """Host side: hear what the container side reports until it is done with its run of steps. Raises what it raised.
 
