@@ -45,8 +45,8 @@ def exec_plan(spec: oci.Spec, program: oci.Process, container: State, root: str)
     steps.append(birth.JoinNamespaces(tuple((kind, f"/proc/{container.pid}/ns/{kind}") for kind in differing)))
     steps.append(birth.CloneSibling(()))
     if "user" in differing:
-        steps.append(birth.BecomeRoot())
-    steps += planner.identity(program, in_new_container=False)
+        steps += [*_from_host(program), birth.BecomeRoot()]
+    steps += planner.identity(program, in_new_container=False, in_user_namespace="user" in differing)
     steps += planner.last(program)
     return Plan(container, root, tuple(steps), tuple(planner.warnings))
 
@@ -78,10 +78,11 @@ class _Planner:
                 recursive = "rbind" in mount.options
                 yield filesystem.CloneMount(self.source(mount), mount.destination, recursive, mount.uidMappings, mount.gidMappings)
         yield from self.births()
+        own_users = "user" in self.new or "user" in dict(self.joined)
         if "user" in self.new:
             yield birth.SetIdMaps(linux.uidMappings, linux.gidMappings)
-            if spec.process.rlimits:
-                yield session.SetRlimitsFromHost(_rlimits(spec.process))
+        if own_users:
+            yield from _from_host(spec.process)
             yield birth.BecomeRoot()
         if "net" in self.new:
             yield machine.BringUpLoopback()
@@ -98,7 +99,7 @@ class _Planner:
             yield contents.ReadonlyPaths(linux.readonlyPaths)
         if linux.maskedPaths:
             yield contents.MaskPaths(linux.maskedPaths)
-        yield from self.identity(spec.process)
+        yield from self.identity(spec.process, in_user_namespace=own_users)
         yield execution.AwaitStart()
         yield from self.hooks("startContainer", "container", "created")
         yield from self.last(spec.process)
@@ -203,15 +204,15 @@ class _Planner:
         if "ro" in options:
             later.append(contents.RemountReadonly(destination))
 
-    def identity(self, program: oci.Process, in_new_container: bool = True) -> Iterator[Step]:
+    def identity(self, program: oci.Process, in_new_container: bool = True, in_user_namespace: bool = False) -> Iterator[Step]:
         """From root of the container to the user that was asked for."""
         if not in_new_container:
             yield session.NewSession()
             if program.terminal:
                 yield self.terminal(program, console=False)
-        if program.rlimits and not (in_new_container and "user" in self.new):
+        if program.rlimits and not in_user_namespace:
             yield session.SetRlimits(_rlimits(program))
-        if program.oomScoreAdj is not None:
+        if program.oomScoreAdj is not None and not in_user_namespace:
             yield session.SetOomScore(program.oomScoreAdj)
         yield from self.scheduling(program)
         if not self.filter_last(program):
@@ -299,6 +300,14 @@ def _split(directories: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     unified = cgroups.detect().unified
     found = [directory for directory in directories if unified and directory.startswith(f"{unified}/")]
     return (found[0] if found else ""), tuple(directory for directory in directories if directory not in found)
+
+
+def _from_host(program: oci.Process) -> Iterator[Step]:
+    """What takes a right that a process in a user namespace of its own does not have any more."""
+    if program.rlimits:
+        yield session.SetRlimitsFromHost(_rlimits(program))
+    if program.oomScoreAdj is not None:
+        yield session.SetOomScoreFromHost(program.oomScoreAdj)
 
 
 def _rlimits(program: oci.Process) -> tuple[tuple[str, int, int], ...]:

@@ -5,7 +5,7 @@ birth         Clone, JoinNamespaces, UnshareTime, CloneSibling, UnshareCgroup, S
 machine       BringUpLoopback, SetHostname, SetDomainname, SetSysctls
 filesystem    SetPropagation, MountRoot, BindRoot, Mount, CloneMount, AttachMount, PivotRoot
 contents      MakeDevices, MakeWorkingDirectory, ReadonlyPaths, MaskPaths, RemountReadonly
-session       NewSession, SetRlimits, SetRlimitsFromHost, SetOomScore, SetScheduling
+session       NewSession, SetRlimits, SetRlimitsFromHost, SetOomScore, SetOomScoreFromHost, OpenTerminal, SetScheduling
 terminal      OpenTerminal
 identity      DropBounding, SetUser, SetCapabilities, NoNewPrivileges
 filter        LoadSeccomp

@@ -87,8 +87,12 @@ class SetOomScore(Step):
         return "who is killed first when the whole machine runs out of memory"
 
     def apply(self, context: Context) -> None:
+        self.write("self")
+
+    def write(self, pid: int | str) -> None:
+        """Set it for a process."""
         try:
-            with open("/proc/self/oom_score_adj", "w") as file:
+            with open(f"/proc/{pid}/oom_score_adj", "w") as file:
                 file.write(str(self.adjustment))
         except OSError as error:
             hint = "going below the value that you have takes CAP_SYS_RESOURCE"
@@ -96,6 +100,16 @@ class SetOomScore(Step):
 
     def shell(self) -> str:
         return f"echo {self.adjustment} > /proc/self/oom_score_adj"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SetOomScoreFromHost(SetOomScore):
+    """The same while init waits: until it is the program, its files in /proc are nobody's in a user namespace of its own."""
+
+    side: ClassVar[Side] = "host"
+
+    def apply(self, context: Context) -> None:
+        self.write(context.pid)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

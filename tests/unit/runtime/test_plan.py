@@ -118,7 +118,9 @@ ORDER = [
     ("SetSysctls", "ReadonlyPaths", "/proc/sys is read-only afterwards"),
     ("ReadonlyPaths", "MaskPaths", ""),
     ("PivotRoot", "MaskPaths", "the paths are the container's"),
-    ("SetOomScore", "SetUser", "going down takes a right"),
+    ("SetIdMaps", "SetOomScoreFromHost", ""),
+    ("SetOomScoreFromHost", "BecomeRoot", "afterwards its files in /proc are nobody's"),
+    ("SetRlimitsFromHost", "BecomeRoot", ""),
     ("DropBounding", "SetUser", "it takes CAP_SETPCAP"),
     ("SetUser", "SetCapabilities", "a change of user clears what was permitted"),
     ("SetCapabilities", "LoadSeccomp", "with no_new_privs the filter is last and may forbid all of this"),
@@ -143,6 +145,14 @@ def test_without_no_new_privs_the_filter_is_loaded_while_there_is_the_right_to(p
     assert found.index("LoadSeccomp") < found.index("DropBounding")
     found = names(plan_of({"linux.seccomp": SECCOMP}))
     assert found[-2:] == ["LoadSeccomp", "Exec"]
+
+
+def test_limits_are_set_while_there_is_the_right_to_raise_them_by_the_host_in_a_user_namespace(plan_of: PlanOf) -> None:
+    found = names(plan_of({"process.oomScoreAdj": 5}))
+    assert found.index("SetRlimits") < found.index("SetOomScore") < found.index("SetUser")
+    joined = names(plan_of({"process.oomScoreAdj": 5, "linux.namespaces[+]": {"type": "user", "path": "/proc/4711/ns/user"}}))
+    assert not {"SetRlimits", "SetOomScore", "SetIdMaps"} & set(joined)
+    assert joined.index("CloneSibling") < joined.index("SetOomScoreFromHost") < joined.index("BecomeRoot")
 
 
 def test_a_filter_with_an_agent_is_loaded_while_the_host_side_listens(plan_of: PlanOf) -> None:
