@@ -20,6 +20,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -57,7 +58,7 @@ class Job:
         if capture:
             self.outputs, stdio = _pipes(stdin)
         with theirs:
-            submit(_spawner(), request, theirs, stdio)
+            _hand_in(request, theirs, stdio)
         for fd in stdio:
             os.close(fd)
 
@@ -257,13 +258,27 @@ def _new_id() -> str:
 
 
 _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
+_one_at_a_time = threading.Lock()
+
+
+def _hand_in(request: Request, line: socket.socket, stdio: tuple[int, ...]) -> None:
+    """Give a request to this process's spawner; whichever thread asks, there is one."""
+    with _one_at_a_time:
+        try:
+            submit(_spawner(), request, line, stdio)
+        except BrokenPipeError:  # it was killed a moment ago
+            assert _running
+            _running[2].wait()
+            submit(_spawner(), request, line, stdio)
 
 
 def _spawner() -> socket.socket:
-    """The line to this process's spawner; started at the first use, and again if it was killed."""
+    """The line to the spawner; it is started at the first use, and again if it was killed."""
     global _running
-    if _running and _running[0] == os.getpid() and _running[2].poll() is None:
-        return _running[1]
+    if _running and _running[0] == os.getpid():
+        if _running[2].poll() is None:
+            return _running[1]
+        _running[1].close()  # the monitor that it kept ready is not needed any more
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-I", "-c", "from labkit.runtime import spawner; spawner.main()", str(theirs.fileno())]
     with theirs:
@@ -274,6 +289,7 @@ def _spawner() -> socket.socket:
 
 
 def _stop(line: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
-    if os.getpid() == owner:
+    if os.getpid() == owner and line.fileno() >= 0:
+        line.shutdown(socket.SHUT_RDWR)  # more than close: a fork of ours may hold the line open, too
         line.close()
         process.wait()
