@@ -48,6 +48,11 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
     plan = context.plan
     born = state.reserve(plan, _now())
     try:
+        _refuse_company(plan)
+    except LabError:
+        state.forget(plan.root, plan.id)  # and undo nothing: to undo a group is to kill whoever is in it
+        raise
+    try:
         context.start_socket = socket.socket(socket.AF_UNIX)
         with state.short(plan.directory) as directory:
             context.start_socket.bind(f"{directory}/start.sock")
@@ -60,8 +65,19 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
     except BaseException:
         withdraw(context)
         state.forget(plan.root, plan.id)
+        _run_hooks(born, "poststop", _told(born, "stopped"))
         raise
     return born
+
+
+def _refuse_company(plan: Plan) -> None:
+    """A container's group is its own: it is limited, frozen, killed and removed with it."""
+    group = cgroups.Cgroup(plan.container.cgroup)
+    if pids := group.processes():
+        raise Conflict(
+            f"cgroup {group.path}: processes {', '.join(map(str, pids))} are in it already;"
+            " a container needs one of its own (linux.cgroupsPath)"
+        )
 
 
 def start(root: str, id: str) -> None:
@@ -145,7 +161,7 @@ def delete(root: str, id: str, force: bool = False) -> None:
         state.undo(root, id)
         return
     status = state.status(root, container)
-    if status in ("running", "paused") and not force:
+    if status in ("creating", "running", "paused") and not force:
         raise Conflict(f"container {id}: cannot be deleted: it is {status} (stop it, or use --force)")
     if status != "stopped" and container.pid:
         _end(container)
