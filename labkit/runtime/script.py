@@ -5,12 +5,12 @@
       exec unshare --pid --mount … sh -eu /dev/fd/3 )     … and init is born, which reads the rest of the script
     3<<'CONTAINER'
       mount …                                             the container's side
-      exec env … setpriv … chroot . PROGRAM               and becomes the program
+      exec setpriv … env … chroot . PROGRAM               and becomes the program
     CONTAINER
 
 A shell cannot do three things in the plan's order. It must find its tools until the end, so the root is changed last, by
 moving the mount and ``chroot``, as an initramfs does; and who the process is and what it may do, which labkit sets by system
-calls one after the other, are words before the program: each of ``env``, ``setpriv`` and ``chroot`` executes the next.
+calls one after the other, are words before the program: each of ``setpriv``, ``env`` and ``chroot`` executes the next.
 """
 
 from __future__ import annotations
@@ -25,17 +25,23 @@ if TYPE_CHECKING:
 
     from labkit.runtime.plans import Plan, Step
 
-# Words before the program, in the order in which they execute each other; chroot, which leaves the tools behind, is last.
-_PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges, identity.SetUser)
+# Words before the program, in the order in which they execute each other. Then comes env, after which PATH is the container's,
+# and last the step that is a chroot, which leaves the tools behind.
+_PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges)
 _AT_BIRTH = (birth.Clone, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.CloneSibling, birth.UnshareCgroup)
 
 
 def script(plan: Plan) -> str:
     """The whole plan. Run it as root; what it leaves on the host it takes back when the program has ended."""
-    return "\n".join(_lines(plan)) + "\n"
+    first = next(number for number, step in enumerate(plan) if isinstance(step, birth.Clone))
+    inside = "\n".join([*_inside(plan.steps[first:]), *_end(plan)])
+    end = "CONTAINER"
+    while f"\n{end}\n" in f"{inside}\n":
+        end += "_"  # an argument of the program has such a line
+    return "\n".join([*_outside(plan, first), f") 3<<'{end}'", inside, end, ""])
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _outside(plan: Plan, first: int) -> Iterator[str]:
     yield "#!/bin/sh"
     yield f"# The container {plan.id}, made by hand: {len(plan)} steps. Needs util-linux, iproute2, coreutils; run it as root."
     yield "set -eu"
@@ -43,17 +49,17 @@ def _lines(plan: Plan) -> Iterator[str]:
     undo = [step.shell_undo() for step in plan.journal() if step.shell_undo()]
     if undo:
         yield f"trap {quote('; '.join(undo))} EXIT"
-    born = [step for step in plan if isinstance(step, _AT_BIRTH)]
-    first = next(number for number, step in enumerate(plan) if isinstance(step, birth.Clone))
+        yield "trap : HUP INT TERM  # ctrl-c is for the program; this shell goes on when that has ended"
     for step in plan.steps[:first]:
         yield from _commented(step)
-    yield from _birth(born)
-    late = (filesystem.PivotRoot, execution.Exec, *_PREFIXES)
-    for step in plan.steps[first:]:
+    yield from _birth([step for step in plan if isinstance(step, _AT_BIRTH)])
+
+
+def _inside(steps: Sequence[Step]) -> Iterator[str]:
+    late = (filesystem.PivotRoot, execution.Exec, identity.SetUser, *_PREFIXES)
+    for step in steps:
         if not isinstance(step, (*late, *_AT_BIRTH)):
             yield from _commented(step)
-    yield from _end(plan)
-    yield "CONTAINER"
 
 
 def _commented(step: Step) -> Iterator[str]:
@@ -79,7 +85,6 @@ def _birth(born: Sequence[Step]) -> Iterator[str]:
         if isinstance(step, (birth.Clone, birth.CloneSibling, birth.UnshareCgroup)):
             kinds += step.kinds
     yield " ".join(["exec", *entered, birth.unshare_words(kinds), "sh -eu /dev/fd/3"])
-    yield ") 3<<'CONTAINER'"
 
 
 def _end(plan: Plan) -> Iterator[str]:
@@ -90,11 +95,23 @@ def _end(plan: Plan) -> Iterator[str]:
             yield f"# {step.why} ({step.man})"
             yield "# (The plan pivots here. A shell that has pivoted finds no tools any more; this is how an initramfs does it.)"
             yield step.shell()
+    (user,) = (step for step in plan if isinstance(step, identity.SetUser))
     (program,) = (step for step in plan if isinstance(step, execution.Exec))
-    chain = [step for kind in _PREFIXES for step in plan if isinstance(step, kind)]
+    chain = [_for_chroot(step, user) for kind in _PREFIXES for step in plan if isinstance(step, kind)]
     yield ""
-    for step in (*chain, program):
+    for step in (*chain, user, program):
         yield f"# {step.why} ({step.man})"
-    environment = " ".join(map(quote, program.env))
-    words = [f"exec env -i {environment}", *(step.shell() for step in chain), program.shell()]
-    yield " \\\n    ".join(words) + " 3<&-"
+    if user.umask is not None:
+        yield f"umask {user.umask:03o}"
+    groups = f"--groups={','.join(map(str, user.groups))}" if user.groups else "--clear-groups"
+    environment = " ".join(["env -i", *map(quote, program.env)])
+    words = [f"setpriv {groups}", *(step.shell() for step in chain), environment, user.shell(), program.shell()]
+    yield "exec " + " \\\n    ".join(words) + " 3<&-"
+
+
+def _for_chroot(step: Step, user: identity.SetUser) -> Step:
+    """chroot(1) is the last to run before the program: in the script, what it needs stays in the bounding set."""
+    if not isinstance(step, identity.DropBounding):
+        return step
+    needed = {"CAP_SYS_CHROOT"} if user.is_root else {"CAP_SYS_CHROOT", "CAP_SETUID", "CAP_SETGID"}
+    return identity.DropBounding(step.keep | needed)

@@ -38,8 +38,7 @@ class DropBounding(Step):
         capabilities.drop_bounding(self.keep)
 
     def shell(self) -> str:
-        # chroot(1) is the last to run before the program, and needs the right to: in the script that one stays.
-        return f"setpriv --bounding-set={_setpriv(self.keep | {'CAP_SYS_CHROOT'})}"
+        return f"setpriv --bounding-set={_setpriv(self.keep)}"
 
 
 def _setpriv(names: frozenset[str]) -> str:
@@ -57,6 +56,11 @@ class SetUser(Step):
     groups: tuple[int, ...]
     umask: int | None
     keep: bool
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it stays root, in root's group."""
+        return not (self.uid or self.gid)
 
     def __str__(self) -> str:
         more = f", groups {' '.join(map(str, self.groups))}" if self.groups else ""
@@ -82,9 +86,9 @@ class SetUser(Step):
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of user sets it back
 
     def shell(self) -> str:
-        if not (self.uid or self.gid or self.groups):
-            return "chroot ."
-        return f"chroot --userspec={self.uid}:{self.gid} --groups={','.join(map(str, self.groups)) or self.gid} ."
+        if self.is_root:
+            return '"$(command -v chroot)" .'
+        return f'"$(command -v chroot)" --userspec={self.uid}:{self.gid} --groups={",".join(map(str, self.groups))} .'
 
 
 def _setgroups_denied() -> bool:
