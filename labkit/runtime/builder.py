@@ -70,11 +70,12 @@ class Builder:
         self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
 
     def hand_over(self, monitor: socket.socket) -> None:
-        """Leave what was made to the monitor. Where it holds the stdio, return when its door is open."""
-        if self.held and self.context.terminal >= 0:
-            self.held = (self.context.terminal,)
+        """Leave what was made to the monitor, with the stdio that it shall hold; then return when its door is open."""
+        if self.context.terminal >= 0:
+            # A terminal has to be held by somebody; if the caller has given descriptors, the monitor carries between the two.
+            self.held = (self.context.terminal, *([] if self.held else self.context.stdio or ())[:2])
         told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
-        told |= {"remove": self.request.remove, "log": self.request.log}
+        told |= {"remove": self.request.remove, "log": self.request.log, "terminal": self.context.terminal >= 0}
         try:
             socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held])
         except OSError:

@@ -81,7 +81,7 @@ def _live(builder: int, its_line: socket.socket) -> None:
     message = json.loads(made)
     root, id, pid = message["root"], message["id"], message["pid"]
     line = Line(descriptors.pop(0))
-    held = Held(pid, descriptors, message["log"]) if descriptors else None
+    held = Held(pid, descriptors, message["terminal"], message["log"]) if descriptors else None
     if held and message["new"]:
         held.open(state.directory(root, id))
     its_line.close()

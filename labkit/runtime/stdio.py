@@ -34,13 +34,18 @@ _LONGEST_LINE = 16384
 
 
 class Held:
-    """Our ends of a process's stdio (stdin, stdout, stderr, or a terminal's master alone), and who wants what flows there."""
+    """Our ends of a process's stdio, and who wants what flows there.
 
-    def __init__(self, pid: int, descriptors: Sequence[int], log: str = "") -> None:
+    ``descriptors`` are those of stdin, stdout and stderr; or with ``is_terminal`` its master, and maybe an input and an output of the
+    caller's to join it to.
+    """
+
+    def __init__(self, pid: int, descriptors: Sequence[int], is_terminal: bool, log: str = "") -> None:
         self.pidfd = os.pidfd_open(pid)
         self.stdin = descriptors[0]
-        self.streams = {descriptors[0]: 1} if len(descriptors) == 1 else {descriptors[1]: 1, descriptors[2]: 2}
-        self.terminal = descriptors[0] if len(descriptors) == 1 else -1
+        self.streams = {descriptors[0]: 1} if is_terminal else {descriptors[1]: 1, descriptors[2]: 2}
+        self.terminal = descriptors[0] if is_terminal else -1
+        self.source, self.sink = descriptors[1:] if is_terminal and len(descriptors) == 3 else (-1, -1)
         self.log = Log(log) if log else None
         self.clients: dict[int, socket.socket] = {}
         self.listener: socket.socket | None = None
@@ -61,6 +66,7 @@ class Held:
         """Until the process has ended and all that it wrote is passed on."""
         for fd in (*self.streams, self.pidfd):
             self.poll.register(fd, select.POLLIN)
+        self.hear_clients()
         ended = False
         while self.streams:
             # Once the process has ended, only what is already in the pipes: a grandchild may hold them open for ever.
@@ -79,6 +85,8 @@ class Held:
                     self.hear_clients()
                 elif fd in self.clients:
                     self.obey(fd)
+                elif fd == self.source:
+                    self.take()
                 if fd == self.stdin and self.untaken:
                     self.push()
         for number in list(self.clients):
@@ -101,11 +109,30 @@ class Held:
         stream = self.streams[fd]
         if self.log:
             self.log.write(stream, data)
+        if self.sink >= 0:
+            self.give(data)
         for number in list(self.clients):
             try:
                 self.clients[number].send(bytes([stream]) + data)
             except OSError:
                 self.leave(number)
+
+    def give(self, data: bytes) -> None:
+        """Output for the caller, while there is one."""
+        try:
+            while data:
+                data = data[os.write(self.sink, data) :]
+        except BrokenPipeError:
+            self.sink = -1
+
+    def take(self) -> None:
+        """Input of the caller's; its end is said as ctrl-d says it."""
+        data = os.read(self.source, _BLOCK)
+        if not data:
+            self.poll.unregister(self.source)
+            self.source = -1
+        self.untaken += data or b"\x04"
+        self.push()
 
     def obey(self, number: int) -> None:
         """One packet from a client."""
@@ -155,8 +182,8 @@ class Held:
         self.hear_clients()
 
     def hear_clients(self) -> None:
-        """Listen to the clients, but not while there is input of theirs that the program has not taken."""
-        for number in self.clients:
+        """Listen to the clients and the caller, but not while there is input of theirs that the program has not taken."""
+        for number in (*self.clients, *([self.source] if self.source >= 0 else [])):
             if not self.untaken:
                 self.poll.register(number, select.POLLIN)
             else:
