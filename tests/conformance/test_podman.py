@@ -17,8 +17,13 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 
-SECONDS = "60"  # that a command may take before a test gives up on it
+SECONDS = 60  # that a command may take before a test gives up on it
 UNTIL_TERM = "trap 'echo bye; exit 5' TERM; echo up; echo trouble >&2; while :; do sleep 0.05; done"
+
+
+def show(field: str) -> str:
+    """A shell script that prints a field of its /proc/self/status."""
+    return f"while read name value; do [ $name = {field}: ] && echo $value; done < /proc/self/status; true"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +51,6 @@ class Podman:
             events_logger = "file"
             lock_type = "file"
             tmp_dir = "{directory}/tmp"
-            static_dir = "{directory}/static"
             runtime = "{wrapper}"
         """)
         (directory / "storage.conf").write_text(f"""
@@ -64,13 +68,10 @@ class Podman:
             into.write(stdin)
             into.seek(0)
             streams = {"stdin": into if terminal is None else terminal, "stdout": out, "stderr": err}
-            podman = subprocess.Popen(["timeout", SECONDS, "podman", *words], **streams, env=self.environment)  # type: ignore[call-overload]
-            while (ended := os.wait())[0] != podman.pid:
-                pass  # a conmon, which was left to us: podman waits until it is reaped
-            podman.returncode = os.waitstatus_to_exitcode(ended[1])
+            done = subprocess.run(["podman", *words], **streams, env=self.environment, timeout=SECONDS, check=False)  # type: ignore[call-overload]
             out.seek(0)
             err.seek(0)
-            return Result(podman.returncode, out.read(), err.read())
+            return Result(done.returncode, out.read(), err.read())
 
     def run(self, *words: str, **how: object) -> Result:
         """``podman run`` with what keeps its processes in a control group of this test's."""
@@ -150,7 +151,8 @@ def test_a_running_container_is_removed_by_force(podman: Podman, box: str) -> No
 def test_programs_are_executed_in_it(podman: Podman, box: str) -> None:
     assert podman("exec", box, "sh", "-c", "echo in; echo err >&2; exit 9") == Result(9, "in\n", "err\n")
     assert podman("exec", "--interactive", box, "cat", stdin="through\n") == Result(0, "through\n", "")
-    assert podman.says("exec", "--env=A=b", "--workdir=/bin", "--user=12:13", box, "sh", "-c", "echo $A; pwd; id -u; id -g") == "b\n/bin\n12\n13"
+    script = "echo $A; pwd; id -u; id -g"
+    assert podman.says("exec", "--env=A=b", "--workdir=/bin", "--user=12:13", box, "sh", "-c", script).split() == ["b", "/bin", "12", "13"]
     assert podman("exec", box, "nothing").code == 127
 
 
@@ -173,11 +175,11 @@ def test_a_paused_container_is_removed_by_force(podman: Podman, box: str) -> Non
     podman.says("rm", "--force", "--time=0", box)
 
 
-def test_a_container_has_a_terminal_of_the_callers_size(podman: Podman) -> None:
+def test_a_container_has_a_terminal_when_asked_for(podman: Podman) -> None:
+    script = "tty; test -c /dev/console && test -t 0 && test -t 2 && echo yes"
     master, slave = pty.openpty()
     try:
-        os.set_blocking(master, False)
-        result = podman.run("--rm", "--tty", "busybox", "sh", "-c", "tty; test -c /dev/console && test -t 0 && test -t 2 && echo yes", terminal=slave)
+        result = podman.run("--rm", "--tty", "busybox", "sh", "-c", script, terminal=slave)
     finally:
         os.close(master)
         os.close(slave)
@@ -214,18 +216,18 @@ def test_its_statistics_and_processes_are_found(podman: Podman, box: str) -> Non
     assert "trap" in podman.says("top", box)
 
 
-def test_volumes_secrets_users_and_capabilities_are_what_was_asked_for(podman: Podman, directory: Path) -> None:
+def test_volumes_users_and_capabilities_are_what_was_asked_for(podman: Podman, directory: Path) -> None:
     shared = directory / "shared"
     shared.mkdir()
     (shared / "file").write_text("shared\n")
-    options = ("--volume", f"{shared}:/data:ro", "--tmpfs=/scratch", "--user=12:13", "--cap-drop=ALL", "--cap-add=CAP_KILL", "--hostname=box")
-    script = "cat /data/file; echo x 2>/dev/null > /data/new || echo read-only; id -u; id -g; test -w /tmp; cat /proc/sys/kernel/hostname"
-    result = podman.run("--rm", *options, "busybox", "sh", "-c", f"{script}; while read a b; do [ $a = CapBnd: ] && echo $b; done < /proc/self/status; true")
+    options = (f"--volume={shared}:/data:ro", "--user=12:13", "--cap-drop=ALL", "--cap-add=CAP_KILL", "--hostname=box")
+    script = "cat /data/file; echo x 2>/dev/null > /data/new || echo read-only; id -u; id -g; cat /proc/sys/kernel/hostname"
+    result = podman.run("--rm", *options, "busybox", "sh", "-c", f"{script}; {show('CapBnd')}")
     assert (result.code, result.out.split()) == (0, ["shared", "read-only", "12", "13", "box", "0000000000000020"]), result
 
 
 def test_a_privileged_container_has_every_capability_and_the_hosts_devices(podman: Podman) -> None:
-    script = "test -c /dev/kmsg && echo kmsg; while read a b; do [ $a = CapEff: ] && echo $b; done < /proc/self/status; true"
+    script = f"test -c /dev/kmsg && echo kmsg; {show('CapEff')}"
     mine = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd"))
     assert podman.run("--rm", "--privileged", "busybox", "sh", "-c", script) == Result(0, f"kmsg\n{mine}\n", "")
 
@@ -238,7 +240,8 @@ def test_containers_of_a_pod_share_their_network_and_host_name(podman: Podman) -
 
 
 def test_a_user_namespace_maps_its_root_to_the_ids_that_were_given(podman: Podman) -> None:
-    result = podman.run("--rm", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", "busybox", "sh", "-c", "id -u; cat /proc/self/uid_map; echo > /new && echo ok")
+    script = "id -u; cat /proc/self/uid_map; echo > /new && echo ok"
+    result = podman.run("--rm", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", "busybox", "sh", "-c", script)
     assert (result.code, result.out.split()) == (0, ["0", "0", "100000", "65536", "ok"]), result
 
 
