@@ -41,6 +41,17 @@ def test_much_output_and_much_input_pass_through(bundle: Bundle, root: str) -> N
     assert runtime.run(bundle({}, "tee", "/dev/stderr"), root=root, stdin=text) == runtime.Finished(0, text, text)
 
 
+def test_a_program_with_a_terminal_has_both_outputs_in_one_and_its_input_ends(bundle: Bundle, root: str) -> None:
+    script = "tty; stty size; read word; echo got $word; echo err >&2; cat; echo end"
+    path = bundle({"process.terminal": True, "process.consoleSize": {"height": 30, "width": 90}}, "sh", "-c", script)
+    done = runtime.run(path, root=root, stdin="hello\n")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.replace("\r\n", "\n").replace("hello\n", "", 1) == "/dev/pts/0\n30 90\ngot hello\nerr\nend\n"
+    with runtime.create(bundle({"process.terminal": True}, "sh"), root=root) as box:
+        box.start()
+        assert box.wait().code == 0  # at the end of its input, which is there at once, a shell at a terminal exits
+
+
 def test_execute_in_it(bundle: Bundle, root: str) -> None:
     with runtime.create(bundle({"hostname": "shop"}), root=root) as box:
         assert box.exec("hostname").stdout == "shop\n"  # before the start, too: it is all there but the program
