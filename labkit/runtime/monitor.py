@@ -29,6 +29,7 @@ from labkit.runtime.stdio import Held
 
 _LARGEST = 16384
 
+
 class Line:
     """The connection to whoever asked; once they are gone, speaking does nothing."""
 
@@ -85,6 +86,7 @@ def _live(builder: int, its_line: socket.socket) -> None:
     if held and message["new"]:
         held.open(state.directory(root, id))
     its_line.close()
+    os.waitpid(builder, 0)  # it has said "created" by then: a short program's "ended" must not come first
     if held:
         held.serve()
     code = processes.exit_code(os.waitpid(pid, 0)[1])
