@@ -47,9 +47,9 @@ def test_a_program_with_a_terminal_has_both_outputs_in_one_and_its_input_ends(bu
     done = runtime.run(path, root=root, stdin="hello\n")
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.replace("\r\n", "\n").replace("hello\n", "", 1) == "/dev/pts/0\n30 90\ngot hello\nerr\nend\n"
-    with runtime.create(bundle({"process.terminal": True}, "sh"), root=root) as box:
+    with runtime.create(bundle({"process.terminal": True}, "sh", "-c", "cat; echo end"), root=root) as box:
         box.start()
-        assert box.wait().code == 0  # at the end of its input, which is there at once, a shell at a terminal exits
+        assert box.wait() == runtime.Finished(0, "end\r\n", "")
 
 
 def test_execute_in_it(bundle: Bundle, root: str) -> None:
