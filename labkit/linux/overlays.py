@@ -38,6 +38,26 @@ def escape(path: str) -> str:
     return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
 
 
+def parse(words: Sequence[str]) -> tuple[list[str], str | None, str | None, list[str]]:
+    """What ``options`` was given: lower, upper and work; and the words that say something else."""
+    named = {name: value for name, _, value in (word.partition("=") for word in words)}
+    lower, upper, work = (_paths(named[name]) if name in named else [] for name in ("lowerdir", "upperdir", "workdir"))
+    others = [word for word in words if not word.startswith(("lowerdir=", "upperdir=", "workdir="))]
+    return lower, ":".join(upper) or None, ":".join(work) or None, others
+
+
+def _paths(value: str) -> list[str]:
+    """The paths of an option, without their escapes."""
+    found = [""]
+    characters = iter(value)
+    for character in characters:
+        if character == ":":
+            found.append("")
+        else:
+            found[-1] += next(characters, "") if character == "\\" else character
+    return found
+
+
 def explain(code: int, lower: Sequence[str], upper: str | None, work: str | None, target: str) -> str:
     """Why the kernel refused an overlay: it answers EINVAL to most mistakes and tells only dmesg which one it was."""
     for name, path in [("target", target), ("upperdir", upper), ("workdir", work), *(("lowerdir", path) for path in lower)]:

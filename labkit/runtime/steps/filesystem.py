@@ -18,7 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
-from labkit.linux import idmaps, mountoptions, mounts, paths, syscalls
+from labkit.linux import idmaps, mountoptions, mounts, overlays, paths, syscalls
 from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ class MountRoot(Step):
         return "the layers of the image below, shared and read-only; what the container changes goes to the upper directory"
 
     def apply(self, context: Context) -> None:
-        mounts.mount(self.source, self.rootfs, self.fstype, self.options)
+        if self.fstype == "overlay":
+            lower, upper, work, others = overlays.parse(self.options)
+            mounts.overlay(lower, upper, work, self.rootfs, others)
+        else:
+            mounts.mount(self.source, self.rootfs, self.fstype, self.options)
         mounts.set_propagation(self.rootfs, "private")
 
     def shell(self) -> str:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labkit.linux import mounts, overlays
 
@@ -20,6 +22,15 @@ def test_without_upper_the_union_is_read_only() -> None:
 def test_commas_colons_and_backslashes_of_a_path_are_escaped() -> None:
     assert overlays.escape("/sha256:1,2\\3") == "/sha256\\:1\\,2\\\\3"
     assert overlays.options(["/a:b"], "/c,d", "/e\\f") == ("lowerdir=/a\\:b", "upperdir=/c\\,d", "workdir=/e\\\\f")
+
+
+PATHS = st.text("/ab:,\\\\ =", min_size=1)
+
+
+@given(st.lists(PATHS, min_size=1), st.none() | st.tuples(PATHS, PATHS), st.lists(st.sampled_from(["ro", "nosuid", "redirect_dir=on"])))
+def test_what_options_were_made_of_can_be_read_back(lower: list[str], changes: tuple[str, str] | None, others: list[str]) -> None:
+    upper, work = changes or (None, None)
+    assert overlays.parse([*overlays.options(lower, upper, work), *others]) == (lower, upper, work, others)
 
 
 @pytest.fixture
