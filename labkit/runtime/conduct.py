@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from errno import EACCES, ENOENT
+from errno import EACCES, ENOENT, ENOEXEC
 from typing import TYPE_CHECKING
 
 from labkit.errors import KernelError, LabError
@@ -93,5 +93,5 @@ def _report(context: Context, error: BaseException) -> None:
 def exit_code(error: BaseException) -> int:
     """As a shell would: 127 for a command that is not there, 126 for one that may not be run."""
     if isinstance(error, KernelError) and error.operation == "exec":
-        return {ENOENT: 127, EACCES: 126}.get(error.errno, 1)
+        return {ENOENT: 127, EACCES: 126, ENOEXEC: 126}.get(error.errno, 1)
     return 1
