@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from labkit.errors import Conflict, InvalidInput, LabError, NotFound
+from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound
 from labkit.linux import cgroups, processes
 from labkit.runtime import planner, spec, state
 from labkit.runtime.conduct import conduct, withdraw
@@ -53,10 +53,7 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
         state.forget(plan.root, plan.id)  # and undo nothing: to undo a group is to kill whoever is in it
         raise
     try:
-        context.start_socket = socket.socket(socket.AF_UNIX)
-        with state.short(plan.directory) as directory:
-            context.start_socket.bind(f"{directory}/start.sock")
-        context.start_socket.listen(1)
+        context.start_socket = _listener(plan.directory)
         conduct(context, pace)
         context.start_socket.close()
         born = state.with_pid(born, context.pid)
@@ -68,6 +65,18 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
         _run_hooks(born, "poststop", _told(born, "stopped"))
         raise
     return born
+
+
+def _listener(directory: str) -> socket.socket:
+    """Where init hears that it is started."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with state.short(directory) as short:
+            listener.bind(f"{short}/start.sock")
+    except OSError as error:
+        raise KernelError.of(error, "bind", f"{directory}/start.sock") from None
+    listener.listen(1)
+    return listener
 
 
 def _refuse_company(plan: Plan) -> None:

@@ -67,7 +67,10 @@ def directory(root: str, id: str) -> str:
 
 def reserve(plan: Plan, created: str) -> State:
     """Take the id, and write down what will have to be undone: before anything is done. ``Conflict`` if it is taken."""
-    os.makedirs(plan.root, mode=0o711, exist_ok=True)
+    try:
+        os.makedirs(plan.root, mode=0o711, exist_ok=True)
+    except OSError as error:
+        raise KernelError.of(error, "mkdir", plan.root) from None
     try:
         os.mkdir(plan.directory, 0o711)
     except FileExistsError:
@@ -76,7 +79,11 @@ def reserve(plan: Plan, created: str) -> State:
         raise KernelError.of(error, "mkdir", plan.directory) from None
     journal = tuple({"step": type(step).__name__, **_fields(step)} for step in plan.journal())
     reserved = replace(plan.container, created=created, journal=journal)
-    record(plan.root, reserved)
+    try:
+        record(plan.root, reserved)
+    except KernelError:
+        forget(plan.root, plan.id)
+        raise
     return reserved
 
 
@@ -184,6 +191,11 @@ def short(directory: str) -> Iterator[str]:
 
 def _write(path: str, data: object) -> None:
     temporary = f"{path}.new"
-    with open(temporary, "w") as file:
-        json.dump(data, file, indent=2)
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "w") as file:
+            json.dump(data, file, indent=2)
+        os.rename(temporary, path)
+    except FileNotFoundError:
+        raise  # the container is deleted
+    except OSError as error:
+        raise KernelError.of(error, "write", path) from None
