@@ -14,6 +14,7 @@ outlives this process. The state is kept under ``/run/labkit/lessons``, and ``la
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import select
@@ -53,7 +54,7 @@ class Job:
         self.line = ours.makefile("rb")
         self.socket = ours
         self.pid = 0
-        self.outputs: tuple[int, ...] = ()
+        self.outputs: tuple[io.FileIO, ...] = ()  # files, not numbers: a job that is forgotten leaves nothing open
         stdio: tuple[int, ...] = ()
         if capture:
             self.outputs, stdio = _pipes(stdin)
@@ -94,14 +95,14 @@ class Job:
 
     def close(self) -> None:
         """Stop listening."""
-        for fd in self.outputs:
-            os.close(fd)
+        for output in self.outputs:
+            output.close()
         self.outputs = ()
         self.line.close()
         self.socket.close()
 
 
-def _pipes(stdin: bytes) -> tuple[tuple[int, int], tuple[int, int, int]]:
+def _pipes(stdin: bytes) -> tuple[tuple[io.FileIO, io.FileIO], tuple[int, int, int]]:
     """Our ends of stdout and stderr, and the program's three; its input is all there from the beginning."""
     source = os.open("/dev/null", os.O_RDONLY)
     if stdin:
@@ -110,13 +111,13 @@ def _pipes(stdin: bytes) -> tuple[tuple[int, int], tuple[int, int, int]]:
         os.lseek(source, 0, os.SEEK_SET)
     stdout, their_stdout = os.pipe()
     stderr, their_stderr = os.pipe()
-    return (stdout, stderr), (source, their_stdout, their_stderr)
+    return (io.FileIO(stdout), io.FileIO(stderr)), (source, their_stdout, their_stderr)
 
 
-def _drain(outputs: Sequence[int]) -> list[bytes]:
-    parts: dict[int, list[bytes]] = {fd: [] for fd in outputs}
+def _drain(outputs: Sequence[io.FileIO]) -> list[bytes]:
+    parts: dict[int, list[bytes]] = {output.fileno(): [] for output in outputs}
     poll = select.poll()
-    for fd in outputs:
+    for fd in parts:
         poll.register(fd, select.POLLIN)
     waiting = len(outputs)
     while waiting:
@@ -126,7 +127,7 @@ def _drain(outputs: Sequence[int]) -> list[bytes]:
             if not data:
                 poll.unregister(fd)
                 waiting -= 1
-    return [b"".join(parts[fd]) for fd in outputs]
+    return [b"".join(data) for data in parts.values()]
 
 
 class Container:

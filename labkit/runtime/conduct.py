@@ -91,7 +91,7 @@ def _report(context: Context, error: BaseException) -> None:
 
 
 def exit_code(error: BaseException) -> int:
-    """As a shell would: 127 for a command that is not there, 126 for one that may not be run."""
-    if isinstance(error, KernelError) and error.operation == "exec":
+    """As a shell would: 127 for a command, or its directory, that is not there, 126 for one that may not be run."""
+    if isinstance(error, KernelError) and error.operation in ("exec", "chdir to"):
         return {ENOENT: 127, EACCES: 126, ENOEXEC: 126}.get(error.errno, 1)
     return 1
