@@ -15,7 +15,7 @@ import os
 import sys
 
 from labkit.cli import runtime_commands as commands
-from labkit.errors import LabError
+from labkit.errors import KernelError, LabError
 
 
 def main(arguments: list[str]) -> int:
@@ -28,11 +28,14 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left; nothing more to say
         return 1
-    except LabError as error:
+    except (LabError, OSError) as error:
         from labkit.runtime.conduct import exit_code
 
-        _log(options, str(error))
-        return exit_code(error)
+        if isinstance(error, OSError) and not error.filename:
+            raise  # no mistake of the caller's
+        problem = KernelError.of(error, "cannot use", str(error.filename)) if isinstance(error, OSError) else error
+        _log(options, str(problem))
+        return exit_code(problem)
 
 
 def _log(options: argparse.Namespace, message: str) -> None:
@@ -45,8 +48,11 @@ def _log(options: argparse.Namespace, message: str) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = {"level": "error", "msg": message, "time": moment}
         line = json.dumps(entry) if options.log_format == "json" else f'time="{moment}" level=error msg={json.dumps(message)}'
-        with open(options.log, "a") as file:
-            file.write(line + "\n")
+        try:
+            with open(options.log, "a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            print(f"labkit: {KernelError.of(error, 'cannot use', options.log)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

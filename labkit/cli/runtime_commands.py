@@ -30,7 +30,11 @@ def create(options: argparse.Namespace) -> int:
     if _wants_terminal(plan) and not options.console_socket:
         raise InvalidInput("process.terminal: a container that is only created needs --console-socket, for its terminal to go to")
     container.create(context)
-    _hand_out(context, options)
+    try:
+        _hand_out(context, options)
+    except BaseException:
+        container.delete(options.root, options.id, force=True)
+        raise
     return 0
 
 
@@ -68,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 def execute(options: argparse.Namespace) -> int:
     """``exec``."""
-    from labkit.runtime import container, spec, state
+    from labkit.runtime import conduct, container, spec, state
 
     program = _program(options, spec.load(state.load(options.root, options.id).bundle).process)
     if options.detach and program.terminal and not options.console_socket:
@@ -76,7 +80,11 @@ def execute(options: argparse.Namespace) -> int:
     context = _context(container.exec_plan(options.root, options.id, program), options)
     _forward_signals(context)
     container.execute(context)
-    _hand_out(context, options)
+    try:
+        _hand_out(context, options)
+    except BaseException:
+        conduct.withdraw(context)
+        raise
     return 0 if options.detach else _wait(context)
 
 
@@ -102,8 +110,9 @@ def _wants_terminal(plan: Plan) -> bool:
 def _hand_out(context: Context, options: argparse.Namespace) -> None:
     """The PID and the terminal go to whoever called us."""
     if options.pid_file:
-        with open(options.pid_file, "w") as file:
+        with open(f"{options.pid_file}.new", "w") as file:
             file.write(str(context.pid))
+        os.rename(file.name, options.pid_file)  # at once: who waits for the file finds the number in it
     if options.console_socket:
         from labkit.linux import pty
 
@@ -242,7 +251,10 @@ def ps(options: argparse.Namespace) -> int:
         return 0
     import subprocess
 
-    listing = subprocess.run(["ps", *(options.args or ["-ef"])], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(["ps", *(options.args or ["-ef"])], stdout=subprocess.PIPE, text=True, check=False)
+    listing = listed.stdout.splitlines()
+    if listed.returncode or "PID" not in listing[0].split():
+        raise InvalidInput("ps: its options must be right, and such that there is a column PID")
     column = listing[0].split().index("PID")
     print(listing[0], *(line for line in listing[1:] if int(line.split()[column]) in pids), sep="\n")
     return 0
