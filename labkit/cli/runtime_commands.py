@@ -150,7 +150,7 @@ def _program(options: argparse.Namespace, container_process: Process) -> Process
     """The process to execute: from a file, or the container's own with what the command line changes."""
     from dataclasses import replace
 
-    from labkit.runtime import spec
+    from labkit.runtime import spec, validate
 
     if options.process:
         with open(options.process) as file:
@@ -160,8 +160,8 @@ def _program(options: argparse.Namespace, container_process: Process) -> Process
         raise InvalidInput("process.args: must not be empty (name a command, or --process FILE)")
     user = container_process.user
     if options.user:
-        uid, _, gid = options.user.partition(":")
-        if not (uid + gid).isdecimal():
+        uid, colon, gid = options.user.partition(":")
+        if not uid.isdecimal() or (colon and not gid.isdecimal()):
             raise InvalidInput(f"--user: {options.user} must be UID or UID:GID, in numbers")
         user = replace(user, uid=int(uid), gid=int(gid) if gid else user.gid)
     if options.additional_gids:
@@ -171,7 +171,7 @@ def _program(options: argparse.Namespace, container_process: Process) -> Process
         have = capabilities or spec.Capabilities()
         added = {name: (*getattr(have, name), *options.cap) for name in ("bounding", "effective", "permitted", "inheritable")}
         capabilities = replace(have, **added)
-    return replace(
+    program = replace(
         container_process,
         args=tuple(options.args),
         env=(*container_process.env, *options.env),
@@ -181,6 +181,8 @@ def _program(options: argparse.Namespace, container_process: Process) -> Process
         capabilities=capabilities,
         noNewPrivileges=container_process.noNewPrivileges or options.no_new_privs,
     )
+    validate.process(program)
+    return program
 
 
 # state, kill, delete, pause, resume, list, ps: what looks at containers and ends them
