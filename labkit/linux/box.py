@@ -50,9 +50,9 @@ class Box:
 
     def __init__(self, kinds: tuple[str, ...], uids: tuple[idmaps.IdMap, ...], gids: tuple[idmaps.IdMap, ...], clock_offset: int) -> None:
         if clock_offset and "time" not in kinds:
-            raise InvalidInput("clock_offset: only a time namespace has clocks of its own: add \"time\"")
+            raise InvalidInput('clock_offset: only a time namespace has clocks of its own: add "time"')
         if (uids or gids) and "user" not in kinds:
-            raise InvalidInput("uids, gids: only a user namespace has id maps: add \"user\"")
+            raise InvalidInput('uids, gids: only a user namespace has id maps: add "user"')
         self.pid, self.kinds = 0, kinds
         self._streams: list[int] = []
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -23,12 +23,12 @@ Notebook 04-a-container-from-parts takes them away and looks at what stops worki
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from errno import EINVAL
 from itertools import count
 
 from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.linux import syscalls
+from labkit.records import record
 
 
 def _named(words: str) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 
 
-@dataclass(frozen=True)
+@record
 class Capabilities:
     """The five sets of a process, under their names in the OCI runtime-spec; printed, they are in order."""
 

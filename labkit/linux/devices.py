@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from errno import EEXIST, EPERM
 
 from labkit.errors import InvalidInput, KernelError
 from labkit.linux import mounts
+from labkit.records import record
 
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Device:
     """A node to be made, with the field names of the OCI runtime specification.
 

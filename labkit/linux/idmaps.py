@@ -21,14 +21,14 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import combinations
 
 from labkit.errors import InvalidInput, KernelError, NotFound, Unsupported
 from labkit.linux import syscalls
+from labkit.records import record
 
 
-@dataclass(frozen=True)
+@record
 class IdMap:
     """``size`` ids, from ``containerID`` inside the user namespace and from ``hostID`` in its parent."""
 

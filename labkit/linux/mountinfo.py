@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
 from labkit.errors import KernelError, NotFound
 from labkit.linux.paths import inside
+from labkit.records import record
 
 
-@dataclass(frozen=True)
+@record
 class MountPoint:
     """One line of ``/proc/PID/mountinfo``: what is mounted, where, and how.
 

@@ -12,10 +12,10 @@ Shown in notebook 04.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from labkit.linux import syscalls
 from labkit.linux.syscalls import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from labkit.records import record
 
 # The words of mount(8) and of an OCI bundle: the flag, the word that sets it and the one that takes it back.
 _FLAGS = (
@@ -63,7 +63,7 @@ OPTION_WORDS = tuple(sorted({*_SET, *_CLEAR, *_TREE_SET, *_TREE_CLEAR, *PROPAGAT
 """Every option that labkit itself understands; all others are handed to the file system."""
 
 
-@dataclass(frozen=True)
+@record
 class Options:
     """Mount options by the call that takes them.
 

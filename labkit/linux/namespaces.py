@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import InvalidInput, KernelError, NotFound, Unsupported
 from labkit.linux import processes, syscalls
+from labkit.records import record
 
 if TYPE_CHECKING:
     from labkit.linux.box import Box
     from labkit.linux.idmaps import IdMap
 
 
-@dataclass(frozen=True)
+@record
 class Kind:
     """A kind of namespace: its name in ``/proc/PID/ns``, its name in an OCI bundle, its ``CLONE_NEW*`` flag, what it holds."""
 
@@ -228,7 +229,7 @@ def _explained(error: KernelError, operation: str, kinds: tuple[Kind, ...]) -> K
     """The kernel's terse answer with its likely cause."""
     hint = ""
     if error.errno == errno.EPERM and os.geteuid() != 0:
-        hint = "this takes root, or a user namespace of your own first: new(\"user\", …)"
+        hint = 'this takes root, or a user namespace of your own first: new("user", …)'
     elif error.errno == errno.EPERM:
         hint = "this process lacks CAP_SYS_ADMIN, or the machine forbids it"
     elif error.errno == errno.EUSERS:
@@ -236,7 +237,7 @@ def _explained(error: KernelError, operation: str, kinds: tuple[Kind, ...]) -> K
     elif error.errno == errno.ENOSPC:
         hint = "too many or too deeply nested: see /proc/sys/user/max_*_namespaces"
     elif error.errno == errno.EINVAL and KINDS["user"] in kinds:
-        hint = "a process with several threads cannot change its user namespace, nor one enter the namespace it is in: use new(\"user\")"
+        hint = 'a process with several threads cannot change its user namespace, nor one enter the namespace it is in: use new("user")'
     elif error.errno == errno.EINVAL:
         hint = "the namespace is of another kind"
     return KernelError(error.errno, operation, " ".join(map(str, kinds)), hint)

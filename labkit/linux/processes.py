@@ -22,16 +22,16 @@ from __future__ import annotations
 import os
 import select
 import signal
-from dataclasses import dataclass
 from errno import EINVAL, ENOENT, ESRCH
 
 from labkit.errors import InvalidInput, KernelError, NotFound
+from labkit.records import record
 
 # No process has this PID; the number cannot be a PID; it is the number of a thread.
 _GONE = frozenset({ESRCH, EINVAL, ENOENT})
 
 
-@dataclass(frozen=True)
+@record
 class Stat:
     """A process as ``/proc/PID/stat`` shows it."""
 

@@ -25,16 +25,16 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from errno import EPERM
 
 from labkit.errors import KernelError
+from labkit.records import record
 
 _GET_NUMBER, _SET_LOCK, _GET_PEER = 0x80045430, 0x40045431, 0x5441  # TIOCGPTN, TIOCSPTLCK and TIOCGPTPEER
 _FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
+@record
 class Terminal:
     """A new pseudo-terminal: the descriptors of its two ends, which the caller closes, and the slave's name."""
 

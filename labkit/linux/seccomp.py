@@ -22,12 +22,12 @@ import os
 import struct
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from errno import EACCES, EBUSY, EINVAL, ENOSYS, EPERM, ESRCH
 from functools import lru_cache
 
 from labkit.errors import InvalidInput, KernelError, Unsupported
 from labkit.linux import syscalls
+from labkit.records import record
 
 # The kernel's numbers for what a program may answer; the low 16 bits of ERRNO hold the errno, those of TRACE a message.
 _ANSWERS = {
@@ -65,7 +65,7 @@ ARCHITECTURES = tuple(
 )
 
 
-@dataclass(frozen=True)
+@record
 class Arg:
     """A condition on one argument of a call: ``value`` compared by ``op``. For MASKED_EQ, value is the mask."""
 
@@ -75,7 +75,7 @@ class Arg:
     valueTwo: int = 0
 
 
-@dataclass(frozen=True)
+@record
 class Rule:
     """What to answer to these calls, if all of ``args`` hold. A name that this machine does not know is passed over."""
 
@@ -85,7 +85,7 @@ class Rule:
     args: tuple[Arg, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Profile:
     """``linux.seccomp`` of OCI runtime-spec 1.1 (config-linux.md). An ``errnoRet`` of None is EPERM."""
 

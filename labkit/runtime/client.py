@@ -22,10 +22,11 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from labkit.errors import InvalidInput, LabError
+from labkit.records import record
 from labkit.runtime import container, spec, state
 from labkit.runtime.handshake import unpacked
 from labkit.runtime.spawner import Request, submit
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from labkit.runtime.steps.filesystem import MountRoot
 
 
-@dataclass(frozen=True)
+@record
 class Finished:
     """A program that has ended: its exit code (128 + n if signal n ended it) and what it wrote."""
 

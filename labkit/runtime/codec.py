@@ -73,7 +73,12 @@ def encode(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     members = ((json_name, getattr(value, name), default) for name, json_name, default in _members(type(value)))  # type: ignore[arg-type]
-    return {json_name: encode(member) for json_name, member, default in members if default is MISSING or member != default}
+    return {json_name: encode(member) for json_name, member, default in members if _is_said(member, default)}
+
+
+def _is_said(member: object, default: object) -> bool:
+    """Whether a member is written: a record that somebody made is, even where it says what the default says."""
+    return member is not default if is_dataclass(member) else member != default
 
 
 @cache

@@ -57,7 +57,7 @@ def create(context: Context, pace: Callable[[Run], None] | None = None) -> State
         conduct(context, pace)
         context.start_socket.close()
         born = state.with_pid(born, context.pid)
-        state.record(plan.root, born)
+        state.save(plan.root, born)
         give_word(context)
     except BaseException:
         withdraw(context)

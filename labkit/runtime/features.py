@@ -12,12 +12,12 @@ tells what the runtime was made for, not what this machine can do: that is ``lab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from labkit.records import record
 from labkit.runtime.validate import NAMESPACES
 
 
-@dataclass(frozen=True)
+@record
 class Cgroup:
     """Which control groups it can drive."""
 
@@ -28,7 +28,7 @@ class Cgroup:
     rdma: bool
 
 
-@dataclass(frozen=True)
+@record
 class Seccomp:
     """Which words a seccomp profile may use."""
 
@@ -39,21 +39,21 @@ class Seccomp:
     knownFlags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Feature:
     """Something that is there or not."""
 
     enabled: bool
 
 
-@dataclass(frozen=True)
+@record
 class MountExtensions:
     """Mounts with id maps of their own."""
 
     idmap: Feature
 
 
-@dataclass(frozen=True)
+@record
 class Linux:
     """What it knows of Linux."""
 
@@ -67,7 +67,7 @@ class Linux:
     mountExtensions: MountExtensions
 
 
-@dataclass(frozen=True)
+@record
 class Features:
     """The document."""
 

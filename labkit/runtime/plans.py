@@ -20,6 +20,7 @@ from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from labkit.errors import InvalidInput
+from labkit.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Step:
         return type(self).undo is not Step.undo
 
 
-@dataclass(frozen=True)
+@record
 class Run:
     """Consecutive steps of one side, which that side applies without asking the other."""
 

@@ -13,7 +13,6 @@ from errno import EIO
 
 from labkit.linux import pty
 
-
 _BLOCK = 65536
 
 

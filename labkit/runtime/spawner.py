@@ -25,14 +25,15 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from labkit.records import record
 
 if TYPE_CHECKING:
     from labkit.runtime.plans import Plan
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Request:
     """What a monitor is to do.
 

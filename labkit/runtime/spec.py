@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from labkit.errors import InvalidInput, KernelError, NotFound
+from labkit.records import record
 from labkit.runtime import codec
 from labkit.runtime.spec_linux import Linux
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # eq=False throughout: two configurations are never compared, and each class costs a third less to make at import.
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class User:
     """Who the process is inside the container: numbers, for names are the business of whoever wrote the bundle."""
 
@@ -41,7 +42,7 @@ class User:
     additionalGids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Capabilities:
     """The five sets of ``man 7 capabilities``, by name: CAP_CHOWN, …"""
 
@@ -52,7 +53,7 @@ class Capabilities:
     ambient: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Rlimit:
     """``man 2 setrlimit``; ``type`` is RLIMIT_NOFILE, …"""
 
@@ -61,7 +62,7 @@ class Rlimit:
     soft: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class ConsoleSize:
     """Rows and columns of the terminal, in characters."""
 
@@ -69,7 +70,7 @@ class ConsoleSize:
     width: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Scheduler:
     """``man 2 sched_setattr``; ``runtime``, ``deadline`` and ``period`` are nanoseconds, for SCHED_DEADLINE alone."""
 
@@ -82,7 +83,7 @@ class Scheduler:
     period: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class IOPriority:
     """``man 2 ioprio_set``; ``priority`` from 0, the highest, to 7."""
 
@@ -96,7 +97,7 @@ class Process:
 
     terminal: bool = False
     consoleSize: ConsoleSize | None = None
-    user: User = User(0, 0)
+    user: User = User(0, 0)  # noqa: RUF009 (frozen, so it may be shared)
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str
@@ -110,7 +111,7 @@ class Process:
     selinuxLabel: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Root:
     """The directory that becomes ``/``; a relative ``path`` starts at the bundle."""
 
@@ -118,7 +119,7 @@ class Root:
     readonly: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Mount:
     """One mount inside the container, made in the order of the list. A relative bind ``source`` starts at the bundle."""
 
@@ -130,7 +131,7 @@ class Mount:
     gidMappings: tuple[IdMap, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Hook:
     """A program that gets the container's state on its standard input; ``timeout`` in seconds."""
 
@@ -140,7 +141,7 @@ class Hook:
     timeout: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Hooks:
     """Programs to run as the container is born and dies.
 
@@ -159,7 +160,7 @@ class Hooks:
     poststop: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Spec:
     """The whole of ``config.json``."""
 
@@ -171,7 +172,7 @@ class Spec:
     mounts: tuple[Mount, ...] = ()
     hooks: Hooks = Hooks()
     annotations: Mapping[str, str] = field(default_factory=dict)
-    linux: Linux = Linux()  # noqa: RUF009 (frozen, so it may be shared)
+    linux: Linux = Linux()
 
 
 def load(bundle: str) -> Spec:

@@ -11,7 +11,9 @@ limits of ``spec_resources``, are imported when a configuration holds one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from labkit.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from labkit.runtime.spec_resources import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Namespace:
     """A namespace that is new to the container, or with ``path`` one that exists; ``man 7 namespaces``."""
 
@@ -29,7 +31,7 @@ class Namespace:
     path: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class TimeOffset:
     """How far a clock of the container is ahead of the host's; ``man 7 time_namespaces``."""
 
@@ -37,7 +39,7 @@ class TimeOffset:
     nanosecs: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Personality:
     """``man 2 personality``: LINUX, or LINUX32 where ``uname -m`` shall say i686."""
 
@@ -45,7 +47,7 @@ class Personality:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class DeviceRule:
     """Which device nodes may be used: later rules win. Without ``type`` it is all types, without a number all numbers."""
 
@@ -56,7 +58,7 @@ class DeviceRule:
     access: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Resources:
     """What the container's control group grants. None leaves the kernel's default."""
 
@@ -71,7 +73,7 @@ class Resources:
     unified: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Linux:
     """What only Linux has. A namespace that ``namespaces`` does not name is the runtime's own."""
 

@@ -9,10 +9,10 @@ version 2. Memory is in bytes, CPU time in microseconds, -1 stands for no limit,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from labkit.records import record
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Memory:
     """``swap`` is memory and swap together."""
 
@@ -27,7 +27,7 @@ class Memory:
     checkBeforeUpdate: bool | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class CPU:
     """``quota`` of each ``period``; ``shares`` weigh against the neighbours' (1024 is one share); ``idle`` 1 is SCHED_IDLE."""
 
@@ -42,14 +42,14 @@ class CPU:
     idle: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Pids:
     """How many tasks the group may hold; 0 and less mean no limit."""
 
     limit: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class WeightDevice:
     """The share of one block device's time, 10 to 1000."""
 
@@ -59,7 +59,7 @@ class WeightDevice:
     leafWeight: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class ThrottleDevice:
     """The most that one block device may be used, in bytes or operations a second."""
 
@@ -68,7 +68,7 @@ class ThrottleDevice:
     rate: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class BlockIO:
     """``weight`` from 10 to 1000."""
 
@@ -81,7 +81,7 @@ class BlockIO:
     throttleWriteIOPSDevice: tuple[ThrottleDevice, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class HugepageLimit:
     """``pageSize`` as the kernel writes it in its file names, 2MB; ``limit`` in bytes."""
 
@@ -89,7 +89,7 @@ class HugepageLimit:
     limit: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class InterfacePriority:
     """The priority of what leaves through the interface ``name``."""
 
@@ -97,7 +97,7 @@ class InterfacePriority:
     priority: int
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Network:
     """The group's mark on network packets, for ``tc``; version 1 alone (net_cls, net_prio)."""
 
@@ -105,7 +105,7 @@ class Network:
     priorities: tuple[InterfacePriority, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Rdma:
     """Handles and objects of one RDMA adapter."""
 

@@ -19,11 +19,12 @@ import os
 import time
 from collections.abc import Mapping  # not only for types: codec evaluates State's annotations
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, InvalidInput, KernelError, NotFound
 from labkit.linux import processes
+from labkit.records import record
 from labkit.runtime import codec
 from labkit.runtime.spec import Hooks
 
@@ -36,7 +37,7 @@ ROOT = "/run/labkit/runtime"
 LESSONS = "/run/labkit/lessons"
 
 
-@dataclass(frozen=True)
+@record
 class State:
     """A container on this machine. ``startTime`` makes ``pid`` safe: the kernel gives numbers out again."""
 
@@ -48,7 +49,7 @@ class State:
     pid: int = 0
     startTime: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
-    hooks: Hooks = Hooks()  # noqa: RUF009 (frozen, so it may be shared)
+    hooks: Hooks = Hooks()
     journal: tuple[Mapping[str, object], ...] = ()
     """The steps to be undone, last first: ``{"step": "MakeCgroup", …}``."""
 
@@ -80,7 +81,7 @@ def reserve(plan: Plan, created: str) -> State:
     journal = tuple({"step": type(step).__name__, **_fields(step)} for step in plan.journal())
     reserved = replace(plan.container, created=created, journal=journal)
     try:
-        record(plan.root, reserved)
+        save(plan.root, reserved)
     except KernelError:
         forget(plan.root, plan.id)
         raise
@@ -93,7 +94,7 @@ def _fields(step: Step) -> dict[str, object]:
     return encoded
 
 
-def record(root: str, state: State) -> None:
+def save(root: str, state: State) -> None:
     """Write ``state.json``."""
     _write(f"{directory(root, state.id)}/state.json", codec.encode(state))
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, LabError
 from labkit.linux import capabilities, cgroups, links, mountinfo, namespaces, processes, rlimits
 from labkit.linux.capabilities import Capabilities
+from labkit.records import record
 from labkit.runtime.client import Finished, Job
 from labkit.runtime.spawner import Request
 from labkit.runtime.steps.groups import MakeCgroup, SetCgroupFile
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from labkit.runtime.plans import Plan, Step
 
 
-@dataclass(frozen=True)
+@record
 class Observation:
     """What the kernel says of the container's process; of the host, as long as there is none."""
 
@@ -48,7 +49,7 @@ class Observation:
     """The names in what is or will be its /dev."""
     hostname: str = ""
     cgroup: str = ""
-    capabilities: Capabilities = Capabilities()  # noqa: RUF009 (frozen, so it may be shared)
+    capabilities: Capabilities = Capabilities()
     user: str = ""
     session: str = ""
     open_files: int = 0
@@ -60,7 +61,7 @@ class Observation:
     """The container's cgroup files that the plan sets, if the group is there."""
 
 
-@dataclass(frozen=True)
+@record
 class Progress:
     """One step that was applied: its number, and what changed."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from labkit.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """What the group holds now, and has used so far: bytes, microseconds of CPU time, number of processes and threads."""
 
@@ -18,7 +18,7 @@ class Usage:
     io_write: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Events:
     """How often the group ran into its limits.
 
@@ -36,7 +36,7 @@ class Events:
     throttled_usec: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pressure:
     """How long processes of the group waited for a resource (``Documentation/accounting/psi.rst``).
 

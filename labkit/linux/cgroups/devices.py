@@ -25,7 +25,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import addressof, create_string_buffer
-from dataclasses import dataclass
 from errno import EINVAL, EPERM
 from struct import pack, unpack_from
 
@@ -33,9 +32,10 @@ from labkit.errors import InvalidInput, KernelError, Unsupported
 from labkit.linux import syscalls
 from labkit.linux.cgroups.layout import Layout, checked
 from labkit.linux.cgroups.settings import Setting
+from labkit.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A rule, with the field names of the OCI runtime specification.
 

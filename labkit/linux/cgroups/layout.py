@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from labkit.errors import InvalidInput, NotFound
 from labkit.linux.cgroups.files import read
+from labkit.records import record
 
 # Those that labkit knows; version 1 calls io blkio.
 _CONTROLLERS = ("cpuset", "memory", "cpu", "cpuacct", "pids", "io", "hugetlb", "rdma", "misc", "net_cls", "net_prio", "freezer", "devices")
@@ -28,7 +29,7 @@ _CONTROLLERS = ("cpuset", "memory", "cpu", "cpuacct", "pids", "io", "hugetlb", "
 _CORE = ("cpuacct", "freezer", "devices")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Controller:
     """A controller of this machine. ``files``: those it has in every group but the root; empty where that is not known."""
 
@@ -38,7 +39,7 @@ class Controller:
     files: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """The controllers of this machine by name, and ``unified``: where version 2 is mounted, if it is."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from labkit.errors import InvalidInput
+from labkit.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IoLimit:
     """What a group may read and write on the block device ``major:minor``, in bytes and operations per second.
 
@@ -24,7 +25,7 @@ class IoLimit:
     weight: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """The limits of a group. ``None`` leaves one as it is, -1 lifts it.
 

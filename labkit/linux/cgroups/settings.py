@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from labkit.errors import InvalidInput, Unsupported
 from labkit.linux.cgroups import v1, v2
 from labkit.linux.cgroups.files import missing
 from labkit.linux.cgroups.layout import Layout, checked
 from labkit.linux.cgroups.limits import Limits
+from labkit.records import record
 
 # Every v2 group gets these, limited or not: without the controller there are no accounts either. Others only when asked for.
 _ALWAYS = frozenset({"cpuset", "memory", "cpu", "pids", "io"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """One file of a group and what is to be written into it; an empty value is explained at ``write``."""
 

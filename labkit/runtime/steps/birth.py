@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError, NotFound
 from labkit.linux import idmaps, namespaces, syscalls
+from labkit.records import record
 from labkit.runtime.conduct import become_container
 from labkit.runtime.handshake import Channel
 from labkit.runtime.plans import Side, Step
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class Clone(Step):
     """A copy of this process becomes the container's side, born into new namespaces; from here on the two talk over a socket pair.
 
@@ -104,7 +104,7 @@ def _take_stdio(stdio: tuple[int, int, int] | None) -> None:
             os.close(fd)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class JoinNamespaces(Step):
     """Namespaces that exist, by the path of their file. All are opened before the first is entered: after, paths lead elsewhere."""
 
@@ -145,7 +145,7 @@ _ORDER = ("user", "pid", "ipc", "uts", "net", "time", "cgroup", "mnt")
 _LONG = {"mnt": "mount", "net": "net", "pid": "pid", "uts": "uts", "ipc": "ipc", "user": "user", "cgroup": "cgroup", "time": "time"}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class UnshareTime(Step):
     """A time namespace for the children to come, its clocks set off before anybody is in it."""
 
@@ -170,7 +170,7 @@ class UnshareTime(Step):
         return "unshare --time " + " ".join(f"--{clock} {seconds}" for clock, seconds, _ in self.offsets)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class CloneSibling(Step):
     """Init is born from the stage, as its sibling; the stage tells its PID and is done."""
 
@@ -199,7 +199,7 @@ class CloneSibling(Step):
         return ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class UnshareCgroup(Step):
     """A cgroup namespace, whose root is the group that the process is in at this moment: so it comes after joining."""
 
@@ -225,7 +225,7 @@ def unshare_words(kinds: Sequence[str]) -> str:
     return " ".join(["unshare", "--fork", "--kill-child", *(f"--{_LONG[kind]}" for kind in kinds)])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetIdMaps(Step):
     """Who root inside is outside: written by the host, while init waits."""
 
@@ -250,7 +250,7 @@ class SetIdMaps(Step):
         return "\n".join(["# a script cannot do this from inside: another root shell writes, while this one waits,", *lines])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class BecomeRoot(Step):
     """The first process of a user namespace is nobody until it takes an id that the maps have given a meaning."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.linux import devices, mounts, paths
+from labkit.records import record
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LINKS = (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class MakeDevices(Step):
     """Device nodes in the container's /dev, and the links that programs expect beside them."""
 
@@ -60,7 +60,7 @@ class MakeDevices(Step):
         return "\n".join(lines + [f'ln -sfn {target} "$ROOT"{link}' for link, target in LINKS])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class MaskPaths(Step):
     """Kernel files that tell or do too much: hidden."""
 
@@ -86,7 +86,7 @@ class MaskPaths(Step):
         return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class ReadonlyPaths(Step):
     """Kernel files that may be read and not written."""
 
@@ -111,7 +111,7 @@ class ReadonlyPaths(Step):
         return f"for path in {' '.join(map(quote, self.paths))}; do\n{body}\ndone"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class RemountReadonly(Step):
     """A mount that was written to while it was set up, and may not be from now on."""
 
@@ -133,7 +133,7 @@ class RemountReadonly(Step):
         return f"mount -o remount,bind,ro {target}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class MakeWorkingDirectory(Step):
     """The directory that the program starts in, if the image lacks it; made while the root may still be written to."""
 

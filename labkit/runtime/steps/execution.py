@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR
 from shlex import quote
 from stat import S_ISREG
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError, LabError
 from labkit.linux import syscalls
+from labkit.records import record
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class ChangeDirectory(Step):
     """The working directory, entered while root may still enter any."""
 
@@ -46,7 +46,7 @@ class ChangeDirectory(Step):
         return "" if self.cwd == "/" else f"# chroot(1) starts in /, so the script does not enter {self.cwd}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class CheckCommand(Step):
     """See that the program is there and may be run before anybody is told that the container is created."""
 
@@ -109,7 +109,7 @@ def home(uid: int) -> str:
         return "/"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class AwaitStart(Step):
     """The container is created: everything is in place but the program. ``start`` connects to the socket that init listens on."""
 
@@ -134,7 +134,7 @@ class AwaitStart(Step):
         return ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class Exec(Step):
     """This process stops being labkit and becomes the program; its namespaces, groups and limits stay."""
 

@@ -13,12 +13,12 @@ In the shell form, ``$ROOT`` is the directory that becomes ``/``.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
 from labkit.linux import idmaps, mountoptions, mounts, overlays, paths, syscalls
+from labkit.records import record
 from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetPropagation(Step):
     """How mounts spread between this namespace and the one that it was copied from."""
 
@@ -50,7 +50,7 @@ class SetPropagation(Step):
         return f"mount --make-{self.propagation} {quote(self.target)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class BindRoot(Step):
     """The root directory becomes a mount point, as pivot_root wants it, and one that belongs to nobody else."""
 
@@ -72,7 +72,7 @@ class BindRoot(Step):
         return 'mount --rbind "$ROOT" "$ROOT"\nmount --make-rprivate "$ROOT"'
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class MountRoot(Step):
     """A file system, usually the union of an image's layers, mounted where the container's root shall be."""
 
@@ -102,7 +102,7 @@ class MountRoot(Step):
         return f'mount {how} {quote(self.source)} "$ROOT"\nmount --make-private "$ROOT"'
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class Mount(Step):
     """One entry of ``mounts`` in ``config.json``; no symbolic link in the image can lead it out of the root."""
 
@@ -161,7 +161,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class CloneMount(Step):
     """A detached copy of a mount of the host's, with the owners of its files mapped; ``AttachMount`` puts it in place."""
 
@@ -191,7 +191,7 @@ class CloneMount(Step):
         return f"# mount(8) of util-linux 2.39 can: mount --bind -o X-mount.idmap=… {quote(self.source)} $ROOT{quote(self.destination)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class AttachMount(Step):
     """Put the mount that ``CloneMount`` copied where the container shall see it."""
 
@@ -220,7 +220,7 @@ class AttachMount(Step):
         return "# see the copied mount above"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class PivotRoot(Step):
     """The rootfs becomes ``/``, and the host's tree leaves this mount namespace."""
 

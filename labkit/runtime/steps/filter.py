@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.linux import seccomp
+from labkit.records import record
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class LoadSeccomp(Step):
     """A filter of system calls, compiled to BPF when the plan was made."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import cgroups
+from labkit.records import record
 from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class MakeCgroup(Step):
     """A directory in every hierarchy; making it makes the group. Undone, it takes every process in it along."""
 
@@ -57,7 +57,7 @@ class MakeCgroup(Step):
         return "rmdir " + " ".join(map(quote, self.directories))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetCgroupFile(Step):
     """One limit: a value written into one of the group's files."""
 
@@ -79,7 +79,7 @@ class SetCgroupFile(Step):
         return self.setting.shell()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class JoinCgroup(Step):
     """The stage moves itself, so that whoever is born from it is born in the group."""
 
@@ -100,7 +100,7 @@ class JoinCgroup(Step):
         return "\n".join(f"echo 0 > {quote(directory)}/cgroup.procs" for directory in self.directories)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class AllowDevices(Step):
     """Which devices the group may use: lines in two files of version 1, a BPF program in version 2."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess  # here, not later: inside the container Python's library is out of sight
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
+from labkit.records import record
 from labkit.runtime.context import Context
 from labkit.runtime.plans import Side, Step
 
@@ -32,7 +32,7 @@ def run_hook(name: str, hook: Hook, state: dict[str, object]) -> None:
         raise LabError(f"hook {name} {hook.path}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class RunHooks(Step):
     """The hooks of one moment, in order, in the container's namespaces."""
 
@@ -57,7 +57,7 @@ class RunHooks(Step):
         return "\n".join(f"# hook, with the container's state as JSON on standard input: {program}" for program in programs)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class RunHostHooks(RunHooks):
     """The same on the host, while init waits."""
 

@@ -8,11 +8,11 @@ may forbid all of these: it comes as late as it can.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import capabilities, syscalls
+from labkit.records import record
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class DropBounding(Step):
     """Capabilities that no execve can ever give back, not even that of a setuid-root file."""
 
@@ -46,7 +46,7 @@ def _setpriv(names: frozenset[str]) -> str:
     return ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in sorted(names))])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetUser(Step):
     """Who the process is. ``keep``: capabilities are set by hand right after, so the change of user must not clear them."""
 
@@ -100,7 +100,7 @@ def _setgroups_denied() -> bool:
         return False
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetCapabilities(Step):
     """The four sets of the process itself."""
 
@@ -123,7 +123,7 @@ class SetCapabilities(Step):
         return f"setpriv --inh-caps={_setpriv(self.sets.inheritable)} --ambient-caps={_setpriv(self.sets.ambient)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class NoNewPrivileges(Step):
     """No execve from here on gives more than the process has."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from shlex import quote
 from typing import ClassVar
 
 from labkit.linux import links, syscalls, sysctls
+from labkit.records import record
 from labkit.runtime.context import Context
 from labkit.runtime.plans import Step
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetHostname(Step):
     """The name in the UTS namespace."""
 
@@ -32,7 +32,7 @@ class SetHostname(Step):
         return f"echo {quote(self.name)} > /proc/sys/kernel/hostname"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetDomainname(Step):
     """The NIS domain name in the UTS namespace; not the DNS one."""
 
@@ -53,7 +53,7 @@ class SetDomainname(Step):
         return f"echo {quote(self.name)} > /proc/sys/kernel/domainname"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class BringUpLoopback(Step):
     """A new network namespace has one interface, ``lo``, and it is down."""
 
@@ -73,7 +73,7 @@ class BringUpLoopback(Step):
         return "ip link set lo up"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetSysctls(Step):
     """Kernel parameters that belong to a namespace."""
 

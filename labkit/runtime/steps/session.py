@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
 from labkit.linux import rlimits, syscalls
+from labkit.records import record
 from labkit.runtime.plans import Side, Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class NewSession(Step):
     """A session and a session keyring of its own."""
 
@@ -38,7 +38,7 @@ class NewSession(Step):
         return "# setsid(1) and keyctl(1) would do this; the script stays in your terminal's session"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetRlimits(Step):
     """What this one process may use; a control group limits the container as a whole."""
 
@@ -61,7 +61,7 @@ class SetRlimits(Step):
         return "prlimit --pid $$ " + " ".join(words)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetRlimitsFromHost(SetRlimits):
     """The same while init waits: in a user namespace of its own it may not raise a limit any more."""
 
@@ -72,7 +72,7 @@ class SetRlimitsFromHost(SetRlimits):
             rlimits.set(name, soft, hard, context.pid)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetOomScore(Step):
     """How readily the kernel picks this process when memory runs out: -1000 never, 1000 first."""
 
@@ -102,7 +102,7 @@ class SetOomScore(Step):
         return f"echo {self.adjustment} > /proc/self/oom_score_adj"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetOomScoreFromHost(SetOomScore):
     """The same while init waits: until it is the program, its files in /proc are nobody's in a user namespace of its own."""
 
@@ -112,7 +112,7 @@ class SetOomScoreFromHost(SetOomScore):
         self.write(context.pid)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class SetScheduling(Step):
     """CPU policy (``sched_setattr``), I/O priority (``ioprio_set``) and execution domain (``personality``), where asked for."""
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.linux import mounts, pty
+from labkit.records import record
 from labkit.runtime.plans import Step
 
 if TYPE_CHECKING:
     from labkit.runtime.context import Context
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class OpenTerminal(Step):
     """A pseudo-terminal of the container's own /dev/pts: the slave becomes standard input and output, the master goes to the host."""
 
