@@ -21,6 +21,9 @@ def main() -> int:
             from labkit.runtime import seal
 
             seal.seal()
+        import gc
+
+        gc.disable()  # we are gone before there is garbage
         from labkit.cli import runtime
 
         return runtime.main(sys.argv[2:])

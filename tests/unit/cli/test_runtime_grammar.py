@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cli import runtime, runtime_commands
+from labkit.cli import runtime, runtime_commands, runtime_grammar
 from labkit.errors import InvalidInput, LabError
 from labkit.runtime import defaults
 
@@ -16,7 +16,7 @@ PROCESS = defaults.spec().process
 
 
 def parsed(*words: str) -> dict[str, Any]:
-    return vars(runtime._parser().parse_args(words))
+    return vars(runtime_grammar.parser().parse_args(words))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def program(*words: str, **changes: Any) -> Any:
-    options = runtime._parser().parse_args(["exec", *words])
+    options = runtime_grammar.parser().parse_args(["exec", *words])
     return runtime_commands._program(options, PROCESS)
 
 
