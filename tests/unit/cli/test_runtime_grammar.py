@@ -130,7 +130,8 @@ def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(runtime_commands, "state", fail)
+    _, *rest = runtime_grammar.COMMANDS["state"]
+    monkeypatch.setitem(runtime_grammar.COMMANDS, "state", (fail, *rest))
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
