@@ -54,7 +54,9 @@ class MakeCgroup(Step):
         return "mkdir -p " + " ".join(map(quote, self.directories))
 
     def shell_undo(self) -> str:
-        return "rmdir " + " ".join(map(quote, self.directories))
+        # Who is killed is still a member for a moment.
+        wait = f"while grep -qs . {quote(self.directories[-1])}/cgroup.procs; do sleep 0.1; done"
+        return f"{wait}; rmdir " + " ".join(map(quote, self.directories))
 
 
 @record
