@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from errno import EAGAIN
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
@@ -186,7 +187,13 @@ class CloneSibling(Step):
 
     def apply(self, context: Context) -> None:
         told, tell = os.pipe()
-        pid, _ = syscalls.clone(_flags(self.kinds) | syscalls.CLONE_PARENT)
+        try:
+            pid, _ = syscalls.clone(_flags(self.kinds) | syscalls.CLONE_PARENT)
+        except KernelError as error:
+            if error.errno != EAGAIN:
+                raise
+            hint = "the container's limit of processes is reached (pids.max)"
+            raise KernelError(EAGAIN, "clone in", context.plan.container.cgroup, hint) from None
         if pid:
             context.channel.send({"born": pid})
             os._exit(0)
