@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import select
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from labkit import runtime
 from labkit.errors import Conflict, KernelError, LabError, Unsupported
 from labkit.linux import cgroups, mounts, overlays, processes
+from labkit.runtime import monitor
 from labkit.runtime.plans import Plan
 from labkit.runtime.steps.filesystem import MountRoot
 
@@ -99,10 +104,15 @@ def test_a_fork_bomb_ends_at_its_limit_and_with_its_container(bundle: Bundle, ro
 
 
 def test_a_container_that_is_full_of_processes_harms_no_other_and_is_deleted(bundle: Bundle, root: str) -> None:
-    fill = "mkfifo /tmp/fifo; while :; do sleep infinity & done 2> /tmp/fifo & exec cat /tmp/fifo"
-    with runtime.create(bundle({"linux.resources.pids": {"limit": 20}}, "sh", "-c", fill), root=root) as box:
+    fill = "while :; do sleep infinity & done 2> /tmp/fifo & exec sleep infinity"
+    path = bundle({"linux.resources.pids": {"limit": 20}}, "sh", "-c", fill)
+    os.mkfifo(f"{path}/rootfs/tmp/fifo")
+    with runtime.create(path, root=root) as box:
         box.start()
-        assert box._job and b"can't fork" in os.read(box._job.outputs[0], 4096)
+        with open(f"{path}/rootfs/tmp/fifo") as errors:
+            assert "can't fork" in errors.readline()
+        with pytest.raises(KernelError, match=r"EAGAIN \(the container's limit of processes is reached"):
+            box.exec("true")
         assert runtime.run(bundle({}, "echo", "unharmed"), root=root).stdout == "unharmed\n"
         assert 15 < len(box.processes()) <= 20
 
@@ -161,15 +171,15 @@ def test_nor_can_it_be_executed_in_a_container_which_does_not_mind(
         assert box.processes() == (box.pid,)
 
 
-@pytest.mark.parametrize("cwd", ["/proc/none", "/etc/passwd", "/etc/passwd/below"])
-def test_a_working_directory_that_is_none_is_refused(bundle: Bundle, root: str, labkit: Command, cwd: str) -> None:
+@pytest.mark.parametrize(("cwd", "code"), [("/proc/none", 127), ("/etc/passwd", 1), ("/etc/passwd/below", 1)])
+def test_a_working_directory_that_is_none_is_refused(bundle: Bundle, root: str, labkit: Command, cwd: str, code: int) -> None:
     path = bundle({"process.cwd": cwd}, "true")
     with pytest.raises(KernelError, match=f"chdir to {cwd}: E(NOENT|NOTDIR)"):
         runtime.run(path, root=root)
-    assert labkit("run", "-b", path, ID).returncode == 1
+    assert labkit("run", "-b", path, ID).returncode == code
     with runtime.create(bundle(), ID, root):
         done = labkit("exec", "--cwd", cwd, ID, "true")
-        assert done.returncode == 1 and f"chdir to {cwd}" in done.stderr
+        assert done.returncode == code and f"chdir to {cwd}" in done.stderr
 
 
 def test_a_program_executed_in_a_container_ends_when_that_is_deleted(bundle: Bundle, root: str) -> None:
@@ -325,3 +335,48 @@ def test_where_the_state_cannot_be_written_no_container_is_made(bundle: Bundle, 
                 runtime.run(path, root=str(root))
             done = labkit("--root", str(root), "run", "-b", path, ID)
             assert done.returncode == 1 and name in done.stderr and done.stderr.count("\n") == 1
+
+
+# Reports
+
+
+def test_that_a_program_has_ended_is_told_after_that_it_was_created(root: str) -> None:
+    """However short it is: the builder tells the one, the monitor the other, and nobody looks for what has been told before."""
+    ours, theirs = socket.socketpair()
+    built, build = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(build)
+            ours.close()
+            a_monitor(root, theirs, built)
+        finally:
+            os._exit(1)
+    theirs.close()
+    os.close(built)
+    assert select.select([ours], [], [], 0.2)[0] == []  # the program has ended long since
+    os.close(build)
+    with ours, ours.makefile() as line:
+        assert [next(iter(json.loads(message))) for message in line] == ["created", "ended"]
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def a_monitor(root: str, line: socket.socket, built: int) -> NoReturn:
+    """The monitor of a program that has ended before its builder gets to speak, which it does when ``built`` ends."""
+    hears, tells = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    program = os.fork()
+    if program == 0:
+        os._exit(0)
+    builder = os.fork()
+    if builder == 0:
+        hears.close()
+        told = {"root": root, "id": ID, "new": False}
+        tells.send(json.dumps(told).encode())
+        socket.send_fds(tells, [json.dumps({**told, "pid": program, "remove": False, "log": ""}).encode()], [line.fileno()])
+        os.read(built, 1)
+        line.sendall(b'{"created": 1}\n')
+        os._exit(0)
+    tells.close()
+    line.close()
+    monitor._live(builder, hears)
+    os._exit(0)
