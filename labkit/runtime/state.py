@@ -194,7 +194,7 @@ def _write(path: str, data: object) -> None:
     temporary = f"{path}.new"
     try:
         with open(temporary, "w") as file:
-            json.dump(data, file, indent=2)
+            file.write(json.dumps(data) + "\n")  # in one piece: with an indent json is ten times slower
         os.rename(temporary, path)
     except FileNotFoundError:
         raise  # the container is deleted
