@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -96,6 +97,9 @@ def podman(runtime: Callable[..., object], busybox: Path, directory: Path) -> It
     made.says("import", "--quiet", str(place / "image.tar"), "busybox")
     yield made
     made.says("rm", "--all", "--force", "--time=0")
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass  # the conmons, which were left to us
     for hierarchy in Path("/sys/fs/cgroup").glob(f"**{made.parent}"):
         hierarchy.rmdir()
 
