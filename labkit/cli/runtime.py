@@ -10,7 +10,6 @@ last moment. Source: ``man 8 runc``; OCI runtime-spec 1.1.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -29,27 +28,11 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left; nothing more to say
         return 1
     except (LabError, OSError) as error:
+        from labkit.cli import runtime_log
         from labkit.runtime.conduct import exit_code
 
         if isinstance(error, OSError) and not error.filename:
             raise  # no mistake of the caller's
         problem = KernelError.of(error, "cannot use", str(error.filename)) if isinstance(error, OSError) else error
-        _log(options, str(problem))
+        runtime_log.error(options, str(problem))
         return exit_code(problem)
-
-
-def _log(options: argparse.Namespace, message: str) -> None:
-    """Say what went wrong on stderr, and in the log file where the engine that called us looks for it."""
-    print(f"labkit: {message}", file=sys.stderr)
-    if options.log:
-        import json
-        import time
-
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        entry = {"level": "error", "msg": message, "time": moment}
-        line = json.dumps(entry) if options.log_format == "json" else f'time="{moment}" level=error msg={json.dumps(message)}'
-        try:
-            with open(options.log, "a") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            print(f"labkit: {KernelError.of(error, 'cannot use', options.log)}", file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -91,10 +90,7 @@ def execute(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> Plan:
     from labkit.runtime import container
 
-    plan = container.plan(options.bundle, options.id, options.root)
-    for warning in plan.warnings:
-        print(f"labkit: warning: {warning}", file=sys.stderr)
-    return plan
+    return container.plan(options.bundle, options.id, options.root)
 
 
 def _context(plan: Plan, options: argparse.Namespace) -> Context:
@@ -108,7 +104,11 @@ def _wants_terminal(plan: Plan) -> bool:
 
 
 def _hand_out(context: Context, options: argparse.Namespace) -> None:
-    """The PID and the terminal go to whoever called us."""
+    """Warnings, the PID and the terminal go to whoever called us."""
+    for warning in (*context.plan.warnings, *context.warnings):
+        from labkit.cli import runtime_log
+
+        runtime_log.warning(options, warning)
     if options.pid_file:
         with open(f"{options.pid_file}.new", "w") as file:
             file.write(str(context.pid))

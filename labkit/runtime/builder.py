@@ -67,7 +67,8 @@ class Builder:
         except Exception as error:
             self.line.say({"failed": packed(error)})
             return
-        self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": list(self.context.warnings)})
+        warnings = [*self.plan.warnings, *self.context.warnings]
+        self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": warnings})
 
     def hand_over(self, monitor: socket.socket) -> None:
         """Leave what was made to the monitor, with the stdio that it shall hold; then return when its door is open."""

@@ -70,10 +70,10 @@ class Job:
             message = json.loads(line)
             if "failed" in message:
                 raise unpacked(message["failed"])
+            for warning in message.get("warnings", ()):
+                print(f"labkit: warning: {warning}", file=sys.stderr)
             if word in message:
                 self.pid = int(message.get("pid", 0))
-                for warning in message.get("warnings", ()):
-                    print(f"labkit: warning: {warning}", file=sys.stderr)
                 return int(message[word])
         raise LabError("the container's monitor was killed (`labkit reset` takes back what it left)")
 
@@ -137,6 +137,7 @@ class Container:
     def __init__(self, id: str, root: str = state.LESSONS) -> None:
         self.id, self.root = id, root
         self._job: Job | None = None
+        self._finished: Finished | None = None
 
     def __repr__(self) -> str:
         return f"<container {self.id}: {self.status}>"
@@ -185,7 +186,9 @@ class Container:
         """Wait for the end of a container that this program made: exit code and output."""
         if self._job is None:
             raise LabError(f"container {self.id}: only the one who made it hears of its end; see {self.root}/{self.id}/exit.json")
-        return self._job.finish()
+        if self._finished is None:
+            self._finished = self._job.finish()
+        return self._finished
 
     def kill(self, signal: str = "TERM") -> None:
         """Send a signal to its first process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ class Context:
 
     ``pid`` and ``pidfd`` are init's, as the host sees it; the stage's, until init is born from that. ``adopted``: they are not our
     children but our parent's, a monitor's, who waits for them. ``stdio`` are the three descriptors that become init's;
-    ``terminal`` is the master of its pty, once there is one.
+    ``terminal`` is the master of its pty, once there is one; ``warnings`` are those of the container side that have arrived.
     """
 
     plan: Plan
@@ -56,6 +57,11 @@ class Context:
     @channel.setter
     def channel(self, channel: Channel) -> None:
         self._channel = channel
+
+    def warn(self, warning: str) -> None:
+        """Container side: tell of what is no failure, if the host side still listens."""
+        with suppress(BrokenPipeError):
+            self.channel.send({"warning": warning})
 
     def state(self, status: str) -> dict[str, object]:
         """The state of the container as hooks get it on stdin (OCI runtime-spec 1.1, runtime.md#state)."""

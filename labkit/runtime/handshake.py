@@ -8,6 +8,7 @@
       │ host steps, if any: SetIdMaps, hooks    │
       │ ── "go" ──────────────────────────────▶ │ Mount … PivotRoot … SetCapabilities
       │ ◀─ {"terminal": name} + descriptor ──── │ (with a pty)
+      │ ◀─ {"warning": text} ────────────────── │ (of what is no failure)
       │ ◀─ {"done": true} ───────────────────── │ or {"failed": error}
       │ writes state.json: it is created        │
       │ ── "go" ──────────────────────────────▶ │ AwaitStart: accept() on start.sock
@@ -89,6 +90,8 @@ def await_done(context: Context, is_last: bool = False) -> None:
             context.reap()
             context.pid = int(str(message["born"]))
             context.pidfd = os.pidfd_open(context.pid)
+        elif "warning" in message:
+            context.warnings.append(str(message["warning"]))
         elif "terminal" in message:
             context.terminal = descriptors[0]
         elif "listener" in message:

@@ -117,7 +117,7 @@ class SetCapabilities(Step):
     def apply(self, context: Context) -> None:
         lost = capabilities.apply(self.sets)
         if lost:
-            context.warnings.append(f"capabilities that labkit itself does not have: {', '.join(sorted(lost))}")
+            context.warn(f"capabilities that labkit itself does not have: {', '.join(sorted(lost))}")
 
     def shell(self) -> str:
         return f"setpriv --inh-caps={_setpriv(self.sets.inheritable)} --ambient-caps={_setpriv(self.sets.ambient)}"

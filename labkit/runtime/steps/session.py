@@ -32,7 +32,7 @@ class NewSession(Step):
         try:
             syscalls.join_session_keyring()
         except KernelError as error:
-            context.warnings.append(str(error))  # the quota of keys is small; what was shared before stays shared
+            context.warn(str(error))  # the quota of keys is small; what was shared before stays shared
 
     def shell(self) -> str:
         return "# setsid(1) and keyctl(1) would do this; the script stays in your terminal's session"

@@ -90,7 +90,7 @@ def test_what_a_container_mounts_does_not_get_out_where_the_hosts_root_is_shared
     """
     host = ["unshare", "--mount", "--propagation", "shared", "sh", "-c", script]
     done = subprocess.run(host, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    assert (done.stdout.split("\n"), done.stderr) == (["1", "2", "the same", ""], "")
+    assert done.stdout.split("\n") == ["1", "2", "the same", ""], done.stderr
 
 
 @pytest.mark.parametrize(("options", "seen"), [(["rbind", "rprivate"], "0"), (["rbind", "rslave"], "1"), (["rbind"], "1")])

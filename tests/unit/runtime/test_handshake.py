@@ -25,7 +25,8 @@ def ends() -> Any:
 def host(channel: Channel, pid: int = -1) -> Any:
     """The host side, as much of it as the line needs; its container has no control group."""
     container = SimpleNamespace(id="box", cgroup="labkit/no-such-group")
-    return SimpleNamespace(channel=channel, plan=SimpleNamespace(id="box", container=container), pid=pid, pidfd=pid, terminal=-1, reaped=[])
+    plan = SimpleNamespace(id="box", container=container)
+    return SimpleNamespace(channel=channel, plan=plan, pid=pid, pidfd=pid, terminal=-1, reaped=[], warnings=[])
 
 
 def test_messages_arrive_whole_and_in_order(ends: tuple[Channel, Channel]) -> None:
@@ -77,6 +78,15 @@ def test_the_host_side_waits_until_a_run_is_done_and_keeps_what_it_is_given(ends
     assert left.receive()[0] == {"done": "of the next run"}
     for fd in (reader, writer, context.terminal):
         os.close(fd)
+
+
+def test_warnings_of_the_other_side_are_kept(ends: tuple[Channel, Channel]) -> None:
+    left, right = ends
+    for message in ({"warning": "odd"}, {"warning": "odder"}, {"done": True}):
+        right.send(dict(message))
+    context = host(left)
+    await_done(context)
+    assert context.warnings == ["odd", "odder"]
 
 
 def test_the_host_side_learns_who_was_born_and_reaps_the_stage(ends: tuple[Channel, Channel]) -> None:
