@@ -105,11 +105,12 @@ class Job:
 
 def _pipes(stdin: bytes) -> tuple[tuple[io.FileIO, io.FileIO], tuple[int, int, int]]:
     """Our ends of stdout and stderr, and the program's three; its input is all there from the beginning."""
-    source = os.open("/dev/null", os.O_RDONLY)
     if stdin:
         source = os.memfd_create("stdin")
         os.write(source, stdin)
         os.lseek(source, 0, os.SEEK_SET)
+    else:
+        source = os.open("/dev/null", os.O_RDONLY)
     stdout, their_stdout = os.pipe()
     stderr, their_stderr = os.pipe()
     return (io.FileIO(stdout), io.FileIO(stderr)), (source, their_stdout, their_stderr)

@@ -13,9 +13,10 @@ def test_a_container_that_is_run_deleted_or_forgotten_leaves_no_descriptor_open(
     where = bundle({}, "true")
     runtime.run(where, root=root)  # starts the spawner, whose line stays open
     before = len(os.listdir("/proc/self/fd"))
-    runtime.run(where, root=root)
-    with runtime.create(where, root=root) as box:
+    runtime.run(where, root=root, stdin="read me")
+    with runtime.create(bundle({}, "sleep", "infinity"), root=root) as box:
         box.start()
+        assert box.exec("cat", stdin="read me").stdout == "read me"
     forgotten = runtime.create(where, root=root)
     container.delete(root, forgotten.id, force=True)
     del forgotten
