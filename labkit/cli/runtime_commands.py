@@ -273,7 +273,8 @@ def update(options: argparse.Namespace) -> int:
 
 def features(_options: argparse.Namespace) -> int:
     """``features``."""
-    from labkit.runtime import codec, features
+    from labkit import codec
+    from labkit.runtime import features
 
     _print_json(codec.encode(features.features()))
     return 0

@@ -5,7 +5,7 @@
     >>> runtime.run("/tmp/bundle").stdout          # all of them, at full speed
     >>> box = runtime.create("/tmp/bundle")        # up to the point where the program would be executed
 
-    spec, codec, validate    config.json as frozen dataclasses, refused with the field's path
+    spec, validate           config.json as frozen dataclasses, refused with the field's path
     planner ──▶ plans        the steps of a container, in order; script prints them for sh
     steps/                   what each step does, undoes, is in shell, and is good for
     conduct, handshake       the one executor, and how its two sides take turns

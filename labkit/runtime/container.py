@@ -230,7 +230,7 @@ def members(root: str, id: str) -> tuple[int, ...]:
 
 def update(root: str, id: str, resources: str) -> None:
     """Change the limits of a container; ``resources`` is JSON as in ``linux.resources``."""
-    from labkit.runtime import codec
+    from labkit import codec
     from labkit.runtime.limits import limits
     from labkit.runtime.spec_linux import Resources
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from labkit.runtime import codec
+from labkit import codec
 from labkit.runtime.spec import Capabilities, Mount, Process, Rlimit, Root, Spec, User
 from labkit.runtime.spec_linux import DeviceRule, Linux, Namespace, Resources
 

@@ -72,7 +72,8 @@ def receive(requests: socket.socket) -> tuple[Request, int, tuple[int, ...]] | N
 def serve(requests: socket.socket) -> None:
     """Keep one monitor ready, until the other end hangs up."""
     from labkit.linux import cgroups
-    from labkit.runtime import codec, monitor, state
+    from labkit import codec
+    from labkit.runtime import monitor, state
     from labkit.runtime.steps import groups
 
     # What is worked out at the first use is worked out here, once for all monitors.

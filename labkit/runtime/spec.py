@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from labkit import codec
 from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.records import record
-from labkit.runtime import codec
 from labkit.runtime.spec_linux import Linux
 
 TYPE_CHECKING = False  # mypy takes any variable of this name for typing's, which takes 1.4 ms to import

@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from labkit import codec
 from labkit.errors import Conflict, InvalidInput, KernelError, NotFound
 from labkit.linux import processes
 from labkit.records import record
-from labkit.runtime import codec
 from labkit.runtime.spec import Hooks
 
 if TYPE_CHECKING:

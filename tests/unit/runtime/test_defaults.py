@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from labkit.runtime import codec, defaults, spec
+from labkit import codec
+from labkit.runtime import defaults, spec
 
 
 @pytest.mark.parametrize("config", [defaults.spec, defaults.rootless])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from labkit.runtime import codec, features
+from labkit import codec
+from labkit.runtime import features
 
 
 def test_the_document_has_the_properties_of_the_specification() -> None:

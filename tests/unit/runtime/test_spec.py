@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit import codec
 from labkit.errors import InvalidInput, KernelError, LabError, NotFound, Unsupported
-from labkit.runtime import codec, defaults, spec
+from labkit.runtime import defaults, spec
 
 DEFAULT: dict[str, object] = json.loads(defaults.text(defaults.spec()))
 IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]

@@ -1,4 +1,4 @@
-"""``labkit.runtime.codec``: JSON and frozen dataclasses."""
+"""``labkit.codec``: JSON and frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit import codec
 from labkit.errors import InvalidInput
-from labkit.runtime import codec
 
 
 @dataclass(frozen=True)
