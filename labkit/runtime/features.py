@@ -1,7 +1,7 @@
 """What this runtime knows, for the tools that call it: the document of ``labkit runtime features``.
 
     >>> from labkit import codec
-from labkit.runtime import features
+    >>> from labkit.runtime import features
     >>> features.features().linux.cgroup
     Cgroup(v1=True, v2=True, systemd=False, systemdUser=False, rdma=False)
     >>> json.dumps(codec.encode(features.features()))

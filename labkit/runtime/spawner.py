@@ -71,8 +71,8 @@ def receive(requests: socket.socket) -> tuple[Request, int, tuple[int, ...]] | N
 
 def serve(requests: socket.socket) -> None:
     """Keep one monitor ready, until the other end hangs up."""
-    from labkit.linux import cgroups
     from labkit import codec
+    from labkit.linux import cgroups
     from labkit.runtime import monitor, state
     from labkit.runtime.steps import groups
 
