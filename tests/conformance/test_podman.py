@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.linux import processes
+
 pytestmark = pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 
 SECONDS = 60  # that a command may take before a test gives up on it
@@ -97,9 +99,13 @@ def podman(runtime: Callable[..., object], busybox: Path, directory: Path) -> It
     made.says("import", "--quiet", str(place / "image.tar"), "busybox")
     yield made
     made.says("rm", "--all", "--force", "--time=0")
+    for pid in processes.children(os.getpid()):  # conmon, and what it starts to clean up, are left to us
+        with contextlib.suppress(FileNotFoundError, ChildProcessError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() in ("conmon", "podman"):
+                os.waitpid(pid, 0)
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
-            pass  # the conmons, which were left to us
+            pass
     for hierarchy in Path("/sys/fs/cgroup").glob(f"**{made.parent}"):
         hierarchy.rmdir()
 
