@@ -14,7 +14,8 @@
 
 ``config.json`` is read with it and the journal of a plan written with it. A field is ``str``, ``int``, ``float``, ``bool``,
 ``object`` (anything, as it came), another dataclass, ``T | None``, ``tuple[T, ...]``, ``tuple[A, B]`` or ``Mapping[str, T]``.
-It has the name that it has in JSON; where that is one of Python's own words, an underscore follows: ``class_``.
+It has the name that it has in JSON; where that is one of Python's own words, an underscore follows: ``class_``; where it is no name
+in Python, ``field(metadata={"json": "os.version"})`` says it.
 
 Unknown properties are ignored, as OCI runtime-spec 1.1 wants it (config.md, Extensibility). ``null`` says the same as
 nothing, as in Go, whose tools write most of the JSON read here. What equals its default is not written.
@@ -28,7 +29,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import GenericAlias, UnionType
 
@@ -85,14 +86,18 @@ def _is_said(member: object, default: object) -> bool:
 def _members(cls: type) -> tuple[tuple[str, str, object], ...]:
     """Name, name in JSON and default of each field."""
     return tuple(
-        (field.name, field.name.rstrip("_"), field.default if field.default_factory is MISSING else field.default_factory())
+        (field.name, _json_name(field), field.default if field.default_factory is MISSING else field.default_factory())
         for field in fields(cls)
     )
 
 
+def _json_name(field: Field[object]) -> str:
+    return field.metadata.get("json") or field.name.rstrip("_")
+
+
 @cache
 def _dataclass(cls: type) -> Reader:
-    known = {field.name.rstrip("_"): field for field in fields(cls)}
+    known = {_json_name(field): field for field in fields(cls)}
     required = [name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING]
     readers: dict[str, Reader] = {}
 
@@ -115,7 +120,10 @@ def _dataclass(cls: type) -> Reader:
         for name in required:
             if known[name].name not in given:
                 raise _Mismatch("is missing", name)
-        return cls(**given)
+        try:
+            return cls(**given)
+        except InvalidInput as error:  # a class that checks its own fields
+            raise _Mismatch(str(error)) from None
 
     return read
 

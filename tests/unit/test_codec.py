@@ -33,6 +33,7 @@ class Tree:
     limit: int | None = 5
     ratio: float = 0.5
     rest: object = None
+    dotted: str = field(default="", metadata={"json": "os.version"})
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -48,6 +49,7 @@ trees = st.builds(
     st.none() | st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
     st.none() | texts | st.booleans() | st.integers(),
+    texts,
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -114,3 +116,29 @@ def test_a_wrong_value_is_refused_with_the_path_of_its_field(data: object, messa
     with pytest.raises(InvalidInput) as refusal:
         codec.decode(Tree, data, "forest[3]")
     assert str(refusal.value) == f"forest[3]{'.' if ':' in message else ': '}{message}"
+
+
+def test_a_field_whose_name_in_json_is_no_name_in_python_says_it() -> None:
+    assert codec.decode(Tree, {"class": "oak", "os.version": "1"}) == Tree("oak", dotted="1")
+    assert codec.encode(Tree("oak", dotted="1")) == {"class": "oak", "os.version": "1"}
+    with pytest.raises(InvalidInput, match=r"^os\.version: must be a string"):
+        codec.decode(Tree, {"class": "oak", "os.version": 1})
+
+
+@dataclass(frozen=True)
+class Even:
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number % 2:
+            raise InvalidInput("number: must be even")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    all: tuple[Even, ...] = ()
+
+
+def test_what_a_class_itself_refuses_is_named_with_its_path() -> None:
+    with pytest.raises(InvalidInput, match=r"^numbers\.all\[1\]: number: must be even$"):
+        codec.decode(Numbers, {"all": [{"number": 2}, {"number": 3}]}, "numbers")
