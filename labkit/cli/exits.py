@@ -2,6 +2,9 @@
 
     0    done                                1    could not be done; one line on stderr says why
     2    asked for something that cannot be  130  interrupted (128 + SIGINT)
+    125  an option that is not there, of a command that docker has, too: docker's own code
+
+docker's commands say 1 where the lab's own say 2; a build ends with the code of the RUN that failed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from labkit.errors import InvalidInput, LabError
 DONE = 0
 FAILED = 1
 USAGE = 2
+OPTION = 125
 INTERRUPTED = 130
 
 
