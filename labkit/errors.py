@@ -5,6 +5,8 @@
     ├── Conflict             the name is taken, or the thing is in use or in another state
     ├── InvalidInput         what was asked for cannot be right; the message names the field
     ├── Unsupported          this machine's kernel or set-up lacks what was asked for
+    ├── Unreachable          the other end of a network does not answer, or not as what it should be
+    ├── Denied               it answers, and wants to know first who asks, or does not let this one in
     └── KernelError          a system call failed: its errno, the operation and the object
 
 A message names the operation, the object, the cause and, where we know it, what to do:
@@ -36,6 +38,14 @@ class InvalidInput(LabError):
 
 class Unsupported(LabError):
     """This machine cannot do it; the message says what is missing and how to get it."""
+
+
+class Unreachable(LabError):
+    """Nobody answers there, or somebody who does not speak the protocol; the message names host and port."""
+
+
+class Denied(LabError):
+    """The other end refuses; the message says whether logging in may help."""
 
 
 class KernelError(LabError):
