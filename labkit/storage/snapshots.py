@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 from labkit.errors import Conflict, InvalidInput, KernelError, NotFound, Unsupported
 from labkit.linux import mounts, namespaces, overlays
-from labkit.storage import union
+from labkit.storage import trees, union
 from labkit.storage.union import Change
 
 __all__ = ["Change", "OverlayMount", "Snapshot", "Snapshots"]
@@ -98,6 +98,10 @@ class Snapshots:
         names = [*os.listdir(f"{self.root}/active"), *os.listdir(f"{self.root}/committed")]
         return tuple(filter(None, map(self._find, sorted(names))))
 
+    def has(self, name: str) -> bool:
+        """Whether there is a committed snapshot of this name."""
+        return os.path.isdir(f"{self.root}/committed/{_checked('name', name)}")
+
     def get(self, name: str) -> Snapshot:
         """The snapshot of this name; ``NotFound`` if there is none."""
         found = self._find(_checked("name", name))
@@ -124,8 +128,11 @@ class Snapshots:
             os.rename(new, place)
         return self.get(key)
 
-    def commit(self, key: str, name: str) -> Snapshot:
-        """Close the active snapshot ``key`` and call it ``name`` from now on; ``Conflict`` while it is mounted."""
+    def commit(self, key: str, name: str, parent: str | None = None) -> Snapshot:
+        """Close the active snapshot ``key`` and call it ``name`` from now on; ``Conflict`` while it is mounted.
+
+        ``parent`` is put below one that was prepared on top of nothing: layers are unpacked in any order, and stacked in one.
+        """
         place = f"{self.root}/committed/{_checked('name', name)}"
         with self._locked():
             found = self.get(key)
@@ -134,6 +141,11 @@ class Snapshots:
             if name != key and self._find(name):
                 raise Conflict(f"snapshot {name}: the name is taken")
             self._refuse_if_mounted(found)
+            if parent:
+                if found.parent:
+                    raise Conflict(f"snapshot {key}: stands on {found.parent} already, and cannot be put on {parent}")
+                self._committed(parent)
+                os.symlink(f"../../committed/{parent}", f"{os.path.dirname(found.upper)}/parent")
             os.rename(os.path.dirname(found.upper), place)
         shutil.rmtree(f"{place}/work", ignore_errors=True)
         return self.get(name)
@@ -149,7 +161,10 @@ class Snapshots:
                 self._refuse_if_mounted(found)
                 os.rename(os.path.dirname(found.upper), f"{self.root}/trash/{name}.{os.getpid()}.{os.urandom(4).hex()}")
         for rubbish in os.listdir(f"{self.root}/trash"):
-            shutil.rmtree(f"{self.root}/trash/{rubbish}", ignore_errors=True)
+            try:
+                trees.remove(f"{self.root}/trash/{rubbish}")
+            except OSError:
+                pass  # somebody else empties the trash at the same time, or the next one will
 
     def stack(self, name: str) -> tuple[Snapshot, ...]:
         """The snapshot and all below it, topmost first."""

@@ -56,7 +56,7 @@ def provider(layers: Sequence[str], path: str) -> int | None:
 
 def walk(layers: Sequence[str], directory: str = "") -> Iterator[tuple[str, int]]:
     """Every path of the union below ``directory``, with the layer that provides it."""
-    for path in _entries(layers, directory):
+    for path in entries(layers, directory):
         index = provider(layers, path)
         if index is not None:
             yield path, index
@@ -68,7 +68,7 @@ def changes(top: str, below: Sequence[str], directory: str = "") -> Iterator[Cha
     """What ``top`` adds to, changes in and deletes from the union of the layers below it."""
     names = {f"{directory}/{name}" for name in os.listdir(top + directory)}
     if overlays.is_opaque(top + directory):
-        names.update(_entries(below, directory))
+        names.update(entries(below, directory))
     for path in sorted(names):
         here, index = top + path, provider(below, path)
         if not os.path.lexists(here) or overlays.is_whiteout(here):
@@ -83,7 +83,7 @@ def changes(top: str, below: Sequence[str], directory: str = "") -> Iterator[Cha
             yield from changes(top, below, path)
 
 
-def _entries(layers: Sequence[str], path: str) -> list[str]:
+def entries(layers: Sequence[str], path: str = "") -> list[str]:
     """The paths in one directory of the union."""
     directories = [layer + path for layer in layers if provider([layer], path) == 0 and _is_directory(layer + path)]
     names = {name for directory in directories for name in os.listdir(directory)}
