@@ -130,12 +130,12 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
         raise InvalidInput(f"manifest.mediaType: is {said!r:.80}, but it was given out as {media_type!r:.80}")
     document["mediaType"] = kind
     if kind in media.INDEXES:
-        document["manifests"] = document.get("manifests") or []
+        document.update(manifests=_list(document.get("manifests")))
         index = codec.decode(Index, document, "index")
         _check_version(index.schemaVersion, "index")
         return index
     if kind in media.MANIFESTS:
-        document["layers"] = document.get("layers") or []  # Go writes null where there are none
+        document.update(layers=_list(document.get("layers")))
         manifest = codec.decode(Manifest, document, "manifest")
         _check_version(manifest.schemaVersion, "manifest")
         _check_manifest(manifest)
@@ -180,6 +180,11 @@ def _object(data: bytes, name: str) -> dict[str, object]:
     if not isinstance(document, dict):
         raise InvalidInput(f"{name}: must be an object, not {document!r:.60}")
     return document
+
+
+def _list(value: object) -> object:
+    """Go writes null for a list that has nothing in it."""
+    return [] if value is None else value
 
 
 def _guessed(document: dict[str, object]) -> str:
