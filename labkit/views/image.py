@@ -1,0 +1,277 @@
+"""Images taken apart: manifest, config and layers, each by its digest, and what several of them share.
+
+    >>> ImageTree(images, "site:v1", "clock:v1")
+    site:v1
+      manifest  sha256:9b1c2d3e4f50    739 B   names the 4 below by digest
+      config    sha256:0c5a1f6be2aa    1.4 kB  starts httpd -f -h /www
+      layer 3   sha256:51b9c07a12de    201 B   COPY index.html /www/
+      layer 2   sha256:2f0d9d4be0c3    612 B   COPY files /              ═ also in clock:v1
+      layer 1   sha256:77e1c5ad0f4b    1.0 MB  COPY programs /           ═ also in clock:v1
+    clock:v1
+      …
+    named 10 times, kept 8 times
+
+*Recompute* reads each blob and marks it ✔ if its bytes have the digest that it is called by, ✘ if not. The list below shows what is
+in one of them: a document as it is stored, a layer as its archive lists it. Sizes are those of the blobs, layers compressed. Evidence:
+the blobs' files. Notebook 05.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit.errors import LabError
+from labkit.storage import compression, tar
+from labkit.views.view import ASIDE, COLOURS, FAINT, INK, View, button, drawing, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import ipywidgets
+    from matplotlib.figure import Figure
+
+    from labkit.image.images import Image, Images
+
+INTACT, SPOILT, SHARED = "✔", "✘", "═"
+_WORDS = {INTACT: "its bytes have this digest", SPOILT: "its bytes have another digest"}
+_COLOUR = {INTACT: COLOURS[2], SPOILT: COLOURS[5]}
+_WIDEST = 44  # characters of what is said of a blob
+_LONGEST = 40  # lines of what is in one
+_LETTERS = dict(zip(b"0123456", "-hlcbdp", strict=True))  # of the kinds of entries, as `ls -l` has them; h is a hard link
+_CELL = "padding:.1em .9em .1em 0;text-align:left;vertical-align:top;font-weight:400"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A blob of an image: ``kind`` is its role, ``says`` what is in it, ``also`` names the other images that have it."""
+
+    kind: str
+    digest: str
+    size: int
+    says: str
+    also: tuple[str, ...]
+
+    @property
+    def short(self) -> str:
+        return self.digest[: len("sha256:") + 12]
+
+
+class ImageTree(View):
+    """Some images of a store, or all of them: a table for each, a row for each blob."""
+
+    def __init__(self, images: Images, *names: str) -> None:
+        self.images = images
+        self.names = names
+        self.found: dict[str, bool] = {}
+        """Which blobs have been recomputed, and whether their digest was right."""
+        self.opened = ""
+        self._choice: ipywidgets.Dropdown | None = None
+        super().__init__()
+
+    def look(self) -> None:
+        names = self.names or tuple(name.familiar for image in self.images.list() for name in image.names)
+        images = {name: self.images.get(name) for name in names}
+        owners: dict[str, list[str]] = {}
+        for name, image in images.items():
+            for digest in _digests(image):
+                owners.setdefault(digest, []).append(name)
+        self.parts = {name: _parts(image, name, owners) for name, image in images.items()}
+        self.named = sum(map(len, self.parts.values()))
+        self.kept = len(owners)
+        self.found = {digest: right for digest, right in self.found.items() if digest in owners}
+        if self._choice is not None:
+            self._choice.options = self._choices()
+
+    def recompute(self) -> None:
+        """Hash every blob anew, and see whether it is what it is called."""
+        self.found = {part.digest: self._is_intact(part.digest) for parts in self.parts.values() for part in parts}
+        self.redraw()
+
+    def _is_intact(self, digest: str) -> bool:
+        algorithm, _, encoded = digest.partition(":")
+        try:
+            with open(self.images.store.blobs.path(digest), "rb") as file:
+                return hashlib.file_digest(file, algorithm).hexdigest() == encoded
+        except FileNotFoundError:
+            return False
+
+    def open(self, choice: str) -> None:
+        """Show what is in one blob, by image and part ("site:v1 · config"), or in none ("")."""
+        self.opened = choice
+        self.redraw()
+
+    def text(self) -> str:
+        rows = [row for name in self.parts for row in self._rows(name)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines: list[str] = []
+        for name, parts in self.parts.items():
+            lines.append(name)
+            for part, row in zip(parts, self._rows(name), strict=True):
+                cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                lines.append(f"  {self._sign(part)}{cells}".rstrip())
+        lines.append(self._sum())
+        if self.opened:
+            lines += [f"{self.opened}:", *(f"  {line}" for line in self._content())]
+        return "\n".join(lines)
+
+    def _rows(self, name: str) -> list[tuple[str, ...]]:
+        return [(part.kind, part.short, size(part.size), part.says, shared(part)) for part in self.parts[name]]
+
+    def _sign(self, part: Part) -> str:
+        return f"{self._state(part)} " if self.found else ""
+
+    def _state(self, part: Part) -> str:
+        return {True: INTACT, False: SPOILT, None: " "}[self.found.get(part.digest)]
+
+    def _sum(self) -> str:
+        return f"named {self.named} times, kept {self.kept} times"
+
+    def _content(self) -> list[str]:
+        name, _, kind = self.opened.partition(" · ")
+        part = next((part for part in self.parts.get(name, ()) if part.kind == kind), None)
+        if part is None:
+            return ["it is gone"]
+        try:
+            lines = list(self._listing(part.digest) if kind.startswith("layer") else self._document(part.digest))
+        except (LabError, ValueError) as error:
+            return [str(error)]
+        return lines if len(lines) <= _LONGEST else [*lines[:_LONGEST], f"… and {len(lines) - _LONGEST} more lines"]
+
+    def _document(self, digest: str) -> list[str]:
+        return json.dumps(json.loads(self.images.store.blobs.read(digest)), indent=2, ensure_ascii=False).splitlines()
+
+    def _listing(self, digest: str) -> Iterator[str]:
+        """As ``tar -tv`` lists it, and what the marks mean."""
+        with self.images.store.blobs.open(digest) as file:
+            for entry in tar.Reader(compression.decompressed(iter(lambda: file.read(1 << 16), b""))):
+                path, target = (os.fsdecode(name) for name in (entry.path, entry.link))
+                mark = "   ← whiteout: deletes what is below" if os.path.basename(path).startswith(".wh.") else ""
+                yield f"{_LETTERS.get(entry.kind, '?')} {entry.mode:04o} {entry.size:>9,} {path}{f' → {target}' if target else ''}{mark}"
+
+    def html(self) -> str:
+        tables = "".join(self._table(name, parts) for name, parts in self.parts.items())
+        summary = f"<p style='margin:.3em 0;color:{ASIDE}'>{self._sum()}</p>"
+        if not self.opened:
+            return tables + summary
+        lines = escaped("\n".join(self._content()))
+        return (
+            f"{tables}{summary}<p style='margin:.3em 0'><b>{escaped(self.opened)}</b></p>"
+            f"<pre style='max-height:24em;overflow:auto;line-height:1.35' tabindex='0'>{lines}</pre>"
+        )
+
+    def _table(self, name: str, parts: tuple[Part, ...]) -> str:
+        rows = "".join(self._row(part) for part in parts)
+        caption = f"<caption style='text-align:left;font-weight:700;padding-top:.3em'>{escaped(name)}</caption>"
+        return f"<table style='border-collapse:collapse;line-height:1.5'>{caption}<tbody>{rows}</tbody></table>"
+
+    def _row(self, part: Part) -> str:
+        state = self._state(part) if self.found else ""
+        sign = f"<b style='color:{_COLOUR.get(state, INK)}' title='{_WORDS.get(state, '')}'>{state}</b>"
+        edge = COLOURS[0] if part.also else "transparent"
+        cells = (
+            f"<code title='{escaped(part.digest)}'>{escaped(part.short)}</code>",
+            size(part.size),
+            escaped(part.says),
+            f"<span style='color:{COLOURS[0]}'>{escaped(shared(part))}</span>",
+        )
+        head = f"<th scope='row' style='{_CELL};padding-left:.6em;border-left:4px solid {edge};white-space:nowrap'>{sign} {part.kind}</th>"
+        return f"<tr>{head}{''.join(f'<td style={_CELL!r}>{cell}</td>' for cell in cells)}</tr>"
+
+    def controls(self) -> list[ipywidgets.Widget]:
+        import ipywidgets
+
+        self._choice = ipywidgets.Dropdown(options=self._choices(), description="show", value="")
+        self._choice.observe(lambda change: self.open(change["new"] or ""), names="value")
+        return [*super().controls(), button("Recompute", "hash every blob anew", self.recompute), self._choice]
+
+    def _choices(self) -> list[tuple[str, str]]:
+        all = [f"{name} · {part.kind}" for name, parts in self.parts.items() for part in parts]
+        return [("nothing", ""), *zip(all, all, strict=True)]
+
+    def figure(self) -> Figure:
+        """A column for each image; a layer that neighbours share is one slab across them."""
+        from matplotlib.patches import FancyBboxPatch
+
+        columns = list(self.parts.values())
+        layers = list(dict.fromkeys(part.digest for parts in columns for part in reversed(parts) if part.kind.startswith("layer")))
+        high = len(layers) + 2
+        figure, axes = drawing(1 + 2.6 * len(columns), 0.55 * (high + 0.6))
+        axes.set(xlim=(0, len(columns)), ylim=(0, high + 0.6))
+
+        def slab(left: int, right: int, level: int, words: str, colour: str) -> None:
+            shape = FancyBboxPatch((left + 0.06, level + 0.1), right - left - 0.12, 0.76, boxstyle="round,pad=0,rounding_size=0.06",
+                                   facecolor=colour, edgecolor=FAINT)  # fmt: skip
+            axes.add_patch(shape)
+            axes.text((left + right) / 2, level + 0.48, words, ha="center", va="center", size=8, color=INK)
+
+        for column, (name, parts) in enumerate(self.parts.items()):
+            axes.text(column + 0.5, high + 0.25, name, ha="center", va="center", color=INK, weight="bold")
+            slab(column, column + 1, high - 1, f"manifest {parts[0].short}", "#fff8e1")
+            slab(column, column + 1, high - 2, f"config: {parts[1].says}", "#fff8e1")
+        for level, digest in enumerate(layers):
+            for left, right in _runs([any(part.digest == digest for part in parts) for parts in columns]):
+                part = next(part for part in columns[left] if part.digest == digest)
+                words = f"{part.says}{f'  ({SHARED} one blob, {len(part.also) + 1} images)' if part.also else ''}"
+                slab(left, right, level, words, "#d9e8f5" if part.also else "#eceff1")
+        return figure
+
+
+def size(count: int) -> str:
+    """Bytes for people, in the decimal units that Docker prints: 812 B, 1.4 kB, 2.0 MB."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} B"
+
+
+def shared(part: Part) -> str:
+    """Who else has it, in words; empty if nobody has."""
+    return f"{SHARED} also in {', '.join(part.also)}" if part.also else ""
+
+
+def _digests(image: Image) -> list[str]:
+    layers = [layer.digest for layer in image.manifest.layers]
+    return list(dict.fromkeys([image.descriptor.digest, image.manifest.config.digest, *layers]))
+
+
+def _parts(image: Image, name: str, owners: dict[str, list[str]]) -> tuple[Part, ...]:
+    """Manifest and config, and the layers from the topmost down, as one would find them in a union."""
+    manifest, config = image.descriptor, image.manifest.config
+    command = " ".join((*image.config.config.Entrypoint, *image.config.config.Cmd))
+    layers = image.manifest.layers
+    told = [entry.created_by for entry in image.config.history if not entry.empty_layer]
+    steps = [*map(_said, told), *[""] * len(layers)][: len(layers)]  # an image need not tell its history
+    rows = [
+        ("manifest", manifest, f"names the {len(layers) + 1} below by digest"),
+        ("config", config, f"starts {command}" if command else "starts nothing by itself"),
+        *reversed([(f"layer {at}", layer, step) for at, (layer, step) in enumerate(zip(layers, steps, strict=True), 1)]),
+    ]
+    return tuple(
+        Part(kind, each.digest, each.size, _cut(words), tuple(owner for owner in owners[each.digest] if owner != name))
+        for kind, each, words in rows
+    )
+
+
+def _said(created_by: str) -> str:
+    """A step of the history without what the builder wraps it in."""
+    words = created_by.removeprefix("/bin/sh -c ").removeprefix("#(nop) ").strip()
+    return words if created_by.startswith("/bin/sh -c #(nop)") or not created_by.startswith("/bin/sh -c ") else f"RUN {words}"
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _WIDEST else f"{words[: _WIDEST - 1]}…"
+
+
+def _runs(there: list[bool]) -> Iterator[tuple[int, int]]:
+    """From where to where it is True: of [True, True, False, True] (0, 2) and (3, 4)."""
+    start = None
+    for place, each in enumerate([*there, False]):
+        if each and start is None:
+            start = place
+        elif not each and start is not None:
+            yield start, place
+            start = None
