@@ -2,6 +2,7 @@
 
     labkit doctor                        what this machine has and lacks for the lab
     labkit up | down | reset             JupyterLab on, JupyterLab off, machine put back
+    labkit pull nginx; labkit images     images, with docker's own grammar
     labkit runtime run --bundle B ID     a container from an OCI bundle, as ``runc`` would
 
 Two command lines share the name. ``runtime`` is what other engines call for every container, so it starts as fast as an
@@ -27,6 +28,6 @@ def main() -> int:
         from labkit.cli import runtime
 
         return runtime.main(sys.argv[2:])
-    from labkit.cli import lab
+    from labkit.cli import commands
 
-    return lab.main(sys.argv[1:])
+    return commands.main(sys.argv[1:])

@@ -28,7 +28,7 @@ Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem
 Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
-_HELP = {"help_option_names": ["-h", "--help"]}
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class Mistake(click.UsageError):
@@ -135,7 +135,7 @@ class Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands by section; what is in no section comes last."""
         named = {name for names in self.sections.values() for name in names}
-        others = [name for name in self.commands if name not in named and not self.commands[name].hidden]
+        others = [name for name, each in self.commands.items() if name not in named and each.name == name and not each.hidden]  # no aliases
         width = max((len(name) for name in self.commands), default=0)
         for heading, names in (*self.sections.items(), ("Commands", others)):
             rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(200)) for name in names if name in self.commands]
@@ -152,11 +152,12 @@ def command(
     at_most: int | None = None,
     needs_root: bool = True,
     complete: Completer | None = None,
+    kind: type[Command] = Command,
 ) -> Callable[[Callable[..., object]], Command]:
     """Make a command of a function that takes its options by name and its arguments as ``words``."""
 
     def decorate(function: Callable[..., object]) -> Command:
-        made = click.command(name, cls=Command, context_settings=_HELP)(function)
+        made = click.command(name, cls=kind, context_settings=HELP)(function)
         if at_most != 0:
             made.params.append(click.Argument(["words"], nargs=-1, shell_complete=complete))
         made.metavar, made.at_least, made.at_most, made.needs_root = metavar, at_least, at_most, needs_root

@@ -1,0 +1,65 @@
+"""From a command to the engine: where the store is, and which images can be named.
+
+    labkit --root /data/labkit images                         another place for images; the rest of the grammar is docker's
+
+Until there is a daemon, each command is an engine of its own, for as long as it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from labkit.engine.images import Engine
+    from labkit.image.registry.settings import Settings
+
+_ROOT, _CONFIG = "labkit.root", "labkit.config"
+
+
+def options(group: click.Group) -> None:
+    """Give the whole command line the options that say where things are."""
+    for name, default, metavar, help in (
+        (_ROOT, "/var/lib/labkit", "DIR", "Where images are kept (/var/lib/labkit)."),
+        (_CONFIG, "/etc/labkit/daemon.json", "FILE", "Mirrors and insecure registries (/etc/labkit/daemon.json)."),
+    ):
+        flag = f"--{name.partition('.')[2]}"
+        group.params.append(click.Option([flag], default=default, metavar=metavar, help=help, expose_value=False, callback=_keep))
+
+
+def engine() -> Engine:
+    """The engine that the command is about."""
+    from labkit.engine.images import Engine
+
+    meta = click.get_current_context().meta
+    return Engine(meta.get(_ROOT, "/var/lib/labkit"), meta.get(_CONFIG, "/etc/labkit/daemon.json"), _wait)
+
+
+def settings() -> Settings:
+    """Mirrors and insecure registries; this takes no store."""
+    from labkit.image.registry import settings
+
+    return settings.load(click.get_current_context().meta.get(_CONFIG, "/etc/labkit/daemon.json"))
+
+
+def names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For completion in a shell: images whose names begin so."""
+    try:
+        found = {name.familiar for image in engine().images.list() for name in image.tags}
+    except LabError:
+        return []
+    # A shell takes the colon for the end of a word; where no tag has been begun, the repository alone is offered, too.
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    ctx.meta[f"labkit.{option.name}"] = value
+    return value
+
+
+def _wait() -> None:
+    print("labkit: another labkit is changing the images; waiting for it …", file=sys.stderr, flush=True)

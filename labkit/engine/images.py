@@ -1,0 +1,207 @@
+"""Images as a front end has them: one store, and the verbs that docker has for it.
+
+    >>> from labkit.engine.images import Engine
+    >>> engine = Engine()                                    # /var/lib/labkit, /etc/labkit/daemon.json
+    >>> engine.pull("nginx", report=print)
+    (Image(id='sha256:4f4f…'),)
+    >>> engine.tag("nginx", "127.0.0.1:5000/me/web:v1"); engine.push("127.0.0.1:5000/me/web:v1")
+    >>> engine.remove(["nginx"])
+    (Removed(untagged='nginx:latest'),)
+
+    command line ─┐
+                  ├─▶ Engine ─┬─▶ image.registry    what comes and goes
+    daemon ───────┘           ├─▶ image.images      what there is
+                              └─▶ engine.build      what is made
+
+Whatever changes the store holds its lock from the first byte to the name; another process that wants to waits, and ``waiting`` is called
+so that it can say so. What no image needs any more is deleted at once, as docker does it. Names and messages are Docker's.
+Source: Docker Engine API, Images. Shown in notebook 05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO
+
+from labkit.engine import image_filters
+from labkit.errors import InvalidInput, NotFound
+from labkit.image import platforms, references
+from labkit.image.container_config import ContainerConfig
+from labkit.image.images import Image, Images, Removed
+from labkit.image.progress import Report, silent
+from labkit.image.references import Reference
+from labkit.storage.store import DEFAULT_ROOT, Store
+
+if TYPE_CHECKING:
+    from labkit.image.documents import Descriptor
+    from labkit.image.registry.settings import Settings
+
+CONFIG = "/etc/labkit/daemon.json"
+CHANGES = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a prune took away, and how many bytes of disk that were."""
+
+    removed: tuple[Removed, ...]
+    bytes: int
+
+
+class Engine:
+    """The verbs. ``waiting`` is called when somebody else is changing the store, before waiting for them."""
+
+    def __init__(self, root: str = DEFAULT_ROOT, config: str = CONFIG, waiting: Callable[[], None] | None = None) -> None:
+        self.store = Store(root, waiting)
+        self.images = Images(self.store)
+        self.config = config
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Mirrors and insecure registries, read when the first registry is asked for something."""
+        from labkit.image.registry import settings
+
+        return settings.load(self.config)
+
+    # What comes from a registry and goes to it
+
+    def pull(self, name: str, *, platform: str = "", all_tags: bool = False, report: Report = silent) -> tuple[Image, ...]:
+        """Fetch an image, or all tags of a repository."""
+        from labkit.image.registry import pull
+
+        reference = references.parse(name)
+        wanted = platforms.parse(platform) if platform else None
+        names = self._tags_there(reference) if all_tags else (reference.tagged,)
+        with self.store.changing():
+            return tuple(pull.pull(self.images, each, platform=wanted, settings=self.settings, report=report) for each in names)
+
+    def push(self, name: str, *, all_tags: bool = False, report: Report = silent) -> tuple[Descriptor, ...]:
+        """Send an image, or all tags of a repository."""
+        from labkit.image.registry import push
+
+        reference = references.parse(name)
+        names = self._tags_here(reference) if all_tags else (reference.tagged,)
+        return tuple(push.push(self.images, each, settings=self.settings, report=report) for each in names)
+
+    def _tags_there(self, repository: Reference) -> tuple[Reference, ...]:
+        from labkit.image.registry import pull
+
+        _refuse_tag(repository)
+        return tuple(repository.with_tag(tag) for tag in pull.tags(repository, settings=self.settings))
+
+    def _tags_here(self, repository: Reference) -> tuple[Reference, ...]:
+        _refuse_tag(repository)
+        found = {name for image in self.images.list() for name in image.tags if name.name == repository.name}
+        if not found:
+            raise NotFound(f"An image does not exist locally with the tag: {repository.familiar}")
+        return tuple(sorted(found, key=str))
+
+    # What there is
+
+    def list(self, filters: Iterable[str] = ()) -> tuple[image_filters.Listed, ...]:
+        """Images with those of their names that all ``filters`` (``reference=busy*``, ``dangling=true``, …) let through."""
+        return image_filters.apply(self.images, filters)
+
+    def get(self, name: str) -> Image:
+        """The image of a name or an ID."""
+        return self.images.get(name)
+
+    def inspect(self, name: str) -> dict[str, object]:
+        """All about an image, as JSON has it."""
+        from labkit.image import inspect
+
+        return inspect.inspect(self.images.get(name), self.store)
+
+    # What it is called, and what goes
+
+    def tag(self, source: str, target: str) -> Image:
+        """Give an image one more name."""
+        reference = _target(target)
+        with self.store.changing():
+            return self.images.tag(self.images.get(source), reference)
+
+    def remove(self, name: str, *, force: bool = False) -> tuple[Removed, ...]:
+        """Take a name away, and with its last name the image."""
+        with self.collecting():
+            return self.images.remove(name, force)
+
+    def prune(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Remove the images without a name, or all of them."""
+        with self.store.changing():
+            found = image_filters.prunable(self.images, filters, every=all)
+            removed = [line for image in found for line in self.images.remove(image.id, force=True)]
+            return Pruned(tuple(removed), self._collect())
+
+    # Files
+
+    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+        """Write images to an archive that docker, skopeo and ``load`` read."""
+        from labkit.image import archives
+
+        archives.save(self.images, names, out)
+
+    def load(self, archive: BinaryIO, report: Report = silent) -> tuple[str, ...]:
+        """Read the images of an archive; says which, in docker's words."""
+        from labkit.image import archives
+
+        return archives.load(self.images, archive, report)
+
+    def import_(self, archive: BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str = "") -> Image:
+        """Make an image of one layer from the files in a tar archive; ``changes`` are lines of a Dockerfile for its config."""
+        from labkit.image import archives
+
+        return archives.import_(
+            self.images,
+            archive,
+            _target(name) if name else None,
+            config=_changed(changes),
+            message=message or "Imported from -",
+            platform=platforms.parse(platform) if platform else None,
+        )
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Do something that makes others superfluous, and delete these."""
+        with self.store.changing():
+            yield
+            self._collect()
+
+    def _collect(self) -> int:
+        collected: int = self.images.collect().bytes
+        return collected
+
+
+def _changed(changes: Sequence[str]) -> ContainerConfig:
+    """The config that the lines of a Dockerfile make of an empty one."""
+    from labkit.engine.build import settings
+    from labkit.engine.build.instructions import parse_instruction
+
+    config = ContainerConfig()
+    for line in changes:
+        instruction = parse_instruction(line)
+        if instruction.keyword == "WORKDIR":
+            config = replace(config, WorkingDir=settings.workdir(config.WorkingDir, instruction.arguments[0]))
+        elif instruction.keyword in CHANGES:
+            config, _ = settings.changed(instruction, config, settings.Words(settings.variables(config.Env)))
+        else:
+            raise InvalidInput(f"{instruction.keyword} is not a valid change command: there are {', '.join(CHANGES)}")
+    return config
+
+
+def _target(name: str) -> Reference:
+    """A name that is to be given."""
+    try:
+        reference = references.parse(name)
+    except InvalidInput as error:
+        raise InvalidInput(f'Error parsing reference: "{name}" is not a valid repository/tag: {error}') from None
+    if reference.digest:
+        raise InvalidInput(f"{name}: refusing to create a tag with a digest reference")
+    return reference.tagged
+
+
+def _refuse_tag(reference: Reference) -> None:
+    if reference.tag or reference.digest:
+        raise InvalidInput("tag can't be used with --all-tags/-a")
