@@ -54,9 +54,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.transport.__exit__()
 
+    def abort(self) -> None:
+        """Break all connections at once; whoever waits for one gets ``Unreachable``."""
+        self.transport.abort()
+
     def ping(self) -> None:
         """Whether it is a registry, and whether it knows whoever asks. Raises if not."""
-        self.transport.fetch("GET", "/v2/", scope="")
+        self._refuse_html(self.transport.fetch("GET", "/v2/", scope="").headers, "the API of a registry")
 
     def manifest(self, repository: str, reference: str, waiting: Waiting | None = None) -> Fetched:
         """The manifest or index that a tag or a digest stands for."""

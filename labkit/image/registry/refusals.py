@@ -30,14 +30,14 @@ class Passing(Unreachable):
         self.after = after
 
 
-def of(response: httpx.Response, body: bytes, who: str, hint: str = "") -> LabError:
-    """The error that an answer without a 2xx status stands for; ``hint`` follows where logging in may help."""
+def of(response: httpx.Response, body: bytes, who: str) -> LabError:
+    """The error that an answer without a 2xx status stands for, with ``who`` answered in front."""
     message = f"{who}: {complaint(response, body)}"
     status = response.status_code
     if status in _PASSING:
         return Passing(message, retry_after(response.headers.get("retry-after", "")))
     if status in (401, 403):
-        return Denied(message + hint)
+        return Denied(message)
     if status == 404:
         return NotFound(message)
     return InvalidInput(message) if 400 <= status < 500 else Unreachable(message)

@@ -15,9 +15,11 @@ never for this machine itself. Source: OCI distribution-spec 1.1, RFC 9110 secti
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,6 +83,8 @@ class Transport:
         self.endpoint, self.patience = endpoint, patience
         self._authorizations = auth.Authorizations(credential)
         self._connections = Connections(endpoint, connect=patience.connect, silence=patience.silence)
+        self._aborted = threading.Event()
+        self._streams: set[socket.socket] = set()
 
     def __enter__(self) -> Transport:
         return self
@@ -126,7 +130,8 @@ class Transport:
         while (left := until - time.monotonic()) > 0:
             if waiting:
                 waiting(max(1, round(left)))
-            time.sleep(min(left, 1.0))
+            if self._aborted.wait(min(left, 1.0)):
+                raise failure
 
     @contextmanager
     def open(
@@ -146,10 +151,23 @@ class Transport:
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """The body as it arrives; ``Passing`` if the connection breaks or falls silent."""
+        stream = response.extensions["network_stream"].get_extra_info("socket")
+        self._streams.add(stream)
         try:
             yield from response.iter_raw()
         except httpx.TransportError as error:
+            if self._aborted.is_set():
+                raise Unreachable(f"{self.endpoint}: given up") from None
             raise Passing(f"{self.endpoint}: the connection broke: {refusals.cause(error)}") from None
+        finally:
+            self._streams.discard(stream)
+
+    def abort(self) -> None:
+        """Break the connections on which something arrives, from another thread: closing one would not wake up who reads it."""
+        self._aborted.set()
+        for stream in tuple(self._streams):
+            with suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
 
     def _url(self, path: str) -> httpx.URL:
         try:
@@ -241,8 +259,7 @@ class Transport:
             raise Passing(f"{wanted.url:.200}: no token for {self.endpoint}: {refusals.cause(error)}") from None
 
     def _refusal(self, response: httpx.Response, prefix: str = "") -> LabError:
-        hint = "" if self._authorizations.credential else f" (if you have an account there: labkit login {self.endpoint.host})"
-        return refusals.of(response, self._try_read(response), prefix or str(self.endpoint), hint)
+        return refusals.of(response, self._try_read(response), prefix or str(self.endpoint))
 
     def _try_read(self, response: httpx.Response) -> bytes:
         try:
