@@ -24,17 +24,18 @@ Source: OCI image-spec ``config.md``, "Layer ChainID"; ``layer.md``. Shown in no
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 
 from labkit.errors import Conflict, InvalidInput, KernelError
-from labkit.linux import overlays
+from labkit.linux import overlays, processes
 from labkit.records import record
 from labkit.storage import copies, digests, trees, union
 from labkit.storage.snapshots import Snapshot, Snapshots
 from labkit.storage.unpack import Unpacked, unpack
 
-UNPACKING = "unpack-"  # how the names of snapshots begin that are not committed yet
+_UNPACKING = re.compile(r"unpack-(\d+)-(\d+)-[0-9a-f]+")  # a snapshot that is not committed yet: PID and start time of whose it is
 
 
 @record
@@ -65,6 +66,17 @@ def snapshot_name(chain: str) -> str:
     return digests.check(chain, "chain ID").partition(":")[2][:32]
 
 
+def is_abandoned(snapshot: Snapshot) -> bool:
+    """Whether this is a layer whose unpacking ended halfway: the process that did it is no longer there."""
+    found = _UNPACKING.fullmatch(snapshot.name)
+    return not snapshot.committed and found is not None and not processes.alive(int(found[1]), int(found[2]))
+
+
+def _new_key() -> str:
+    me = processes.stat(os.getpid())
+    return f"unpack-{os.getpid()}-{me.start_time if me else 0}-{os.urandom(8).hex()}"
+
+
 class Layers:
     """The layers among ``snapshots``. Any number of processes and threads may use them at the same time."""
 
@@ -84,7 +96,7 @@ class Layers:
 
     def unpack(self, chunks: Iterable[bytes], limit: int | None = None) -> Pending:
         """Unpack an uncompressed archive, of at most ``limit`` bytes, while it arrives. What fails leaves nothing."""
-        key = f"{UNPACKING}{os.getpid()}-{os.urandom(8).hex()}"
+        key = _new_key()
         snapshot = self.snapshots.prepare(key)
         try:
             os.chmod(snapshot.upper, 0o755)  # whatever the umask is
