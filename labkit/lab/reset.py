@@ -14,21 +14,29 @@ The order is from the inside out, since what is inside keeps the outside busy:
 
 Containers come first, because their journals know of things outside of the marks: a root file system mounted in a bundle of yours.
 
-JupyterLab goes on running. A directory is only removed when nothing is mounted below it any more: it could be a bind of yours.
+JupyterLab and the lab's registry go on running, and images stay, in the registry and in the store: they are no mess, and what fills
+them may need a network that is not there. ``all`` takes those back, too: then nothing of the lab is left but its program. A directory is
+only removed when nothing is mounted below it any more: it could be a bind of yours.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 from labkit.errors import Conflict, LabError
-from labkit.lab import jupyter
+from labkit.image.registry import settings
+from labkit.lab import jupyter, mirrors, registry
 from labkit.linux import cgroups, links, mounts
 from labkit.runtime import container, state
+
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -37,23 +45,34 @@ class Marks:
 
     group: str = "labkit"
     link_prefix: str = "lk"
-    places: tuple[str, ...] = ("/run/labkit", "/var/lib/labkit")
+    places: tuple[str, str] = ("/run/labkit", "/var/lib/labkit")
+    settings: str = settings.PATH
 
 
-def reset(marks: Marks | None = None) -> tuple[str, ...]:
-    """Take back all that is labkit's on this machine but a running JupyterLab; says what that was, a line each.
+def reset(marks: Marks | None = None, all: bool = False) -> tuple[str, ...]:
+    """Take back what is labkit's on this machine, but for images and the servers that run, or with ``all`` those, too.
 
-    Raises ``Conflict`` if it is called from inside of what it would take back.
+    Says what that was, a line each. Raises ``Conflict`` if it is called from inside of what it would take back, or if somebody
+    who is changing images does not end.
     """
     marks = marks or Marks()
     return (
+        *(_servers(marks.places[0]) if all else ()),
         *_containers(f"{marks.places[0]}/runtime", f"{marks.places[0]}/lessons"),
         *_processes(marks.group),
+        *_alone(f"{marks.places[1]}/lock", f"{marks.places[0]}/seed/lock"),
         *_mounts(marks.places),
         *_links(marks.link_prefix),
         *_cgroups(marks.group),
-        *_directories(marks.places),
+        *_directories(marks, all),
     )
+
+
+def _servers(run: str) -> Iterator[str]:
+    if jupyter.down(f"{run}/jupyter"):
+        yield "stopped JupyterLab"
+    if registry.down(f"{run}/registry"):
+        yield "stopped the registry"
 
 
 def _containers(*roots: str) -> Iterator[str]:
@@ -75,6 +94,26 @@ def _processes(name: str) -> Iterator[str]:
     if pids:
         group.kill()
         yield f"killed {len(pids)} process{'es' if len(pids) > 1 else ''} in the cgroup {name}"
+
+
+def _alone(*locks: str) -> tuple[str, ...]:
+    """Wait for whoever pulls, builds or seeds: their half-made layers are about to go. If a container kept them busy, they end now."""
+    deadline = time.monotonic() + _PATIENCE
+    for lock in filter(os.path.exists, locks):
+        with open(lock) as file:
+            while not _try(file):
+                if time.monotonic() > deadline:
+                    raise Conflict(f"another labkit is busy with images (`fuser {lock}` names it): wait or end it, then `labkit reset`")
+                time.sleep(0.1)
+    return ()
+
+
+def _try(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def _mounts(places: tuple[str, ...]) -> Iterator[str]:
@@ -102,10 +141,10 @@ def _cgroups(name: str) -> Iterator[str]:
         yield f"removed the cgroup {name} and those below it"
 
 
-def _directories(places: tuple[str, ...]) -> Iterator[str]:
-    kept = {jupyter.RUN, jupyter.SETTINGS} if jupyter.running() else set()
-    for place in filter(os.path.isdir, places):
-        for path in sorted({entry.path for entry in os.scandir(place)} - kept):
+def _directories(marks: Marks, all: bool) -> Iterator[str]:
+    kept = set() if all else _kept(*marks.places)
+    for place in filter(os.path.isdir, marks.places):
+        for path in _removable(place, kept):
             # All mounts were taken off above. Whatever is there now is not ours to delete through.
             if mounted := next((mount.target for mount in mounts.table() if _is_below(mount.target, path)), None):
                 raise Conflict(f"{mounted} is mounted again: stop what mounts it, then `labkit reset`")
@@ -113,6 +152,25 @@ def _directories(places: tuple[str, ...]) -> Iterator[str]:
             yield f"removed {path}"
         if not os.listdir(place):
             os.rmdir(place)
+    if all and mirrors.forget(f"http://127.0.0.1:{registry.PORT}", marks.settings):
+        yield f"removed {marks.settings}"
+
+
+def _kept(run: str, lib: str) -> set[str]:
+    """Images, wherever they are, and what belongs to a server that runs. Locks go with what they guard."""
+    kept = {f"{lib}/{name}" for name in ("images", "build", "registry", "lock", "snapshots/committed", "snapshots/lock")}
+    if jupyter.running(f"{run}/jupyter"):
+        kept |= {f"{run}/jupyter", f"{lib}/jupyter"}
+    if registry.running(f"{run}/registry"):
+        kept.add(f"{run}/registry")
+    return kept
+
+
+def _removable(place: str, kept: set[str]) -> Iterator[str]:
+    """What is below a directory, and neither kept nor on the way to what is."""
+    for path in sorted(entry.path for entry in os.scandir(place)):
+        if path not in kept:
+            yield from _removable(path, kept) if any(_is_below(each, path) for each in kept) else [path]
 
 
 def _is_below(path: str, place: str) -> bool:

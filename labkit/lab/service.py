@@ -30,7 +30,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from errno import EADDRINUSE
 from typing import TypeVar
@@ -54,12 +54,17 @@ Kind = TypeVar("Kind", bound=Process)
 
 
 @contextlib.contextmanager
-def locked(run: str) -> Iterator[None]:
-    """Nobody else starts or stops the service of this directory meanwhile; makes the directory."""
+def locked(run: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Nobody else is at work in this directory meanwhile; makes it. ``waiting`` is called if somebody is, before waiting for them."""
     os.makedirs(run, mode=0o700, exist_ok=True)
     fd = os.open(f"{run}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                waiting()
+            fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)

@@ -152,7 +152,7 @@ def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path: Path) -> N
     process = service.start(["/bin/sleep", "600"], {}, run)
     service.remember(process, run)
     try:
-        with pytest.raises(LabError, match="The sleeper does not answer on http://127.0.0.1:9/x; the end of its log"):
+        with pytest.raises(LabError, match=r"The sleeper does not answer on http://127\.0\.0\.1:9/x; the end of its log"):
             service.wait(process, run, "The sleeper", "http://127.0.0.1:9/x?token=secret", 0.02)
     finally:
         service.stop(process, run)

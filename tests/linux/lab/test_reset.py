@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from labkit.errors import Conflict
+from labkit.lab import mirrors, registry
+from labkit.lab import reset as reset_module
 from labkit.lab.reset import Marks, reset
 from labkit.lessons.rootfs import busybox_root
 from labkit.linux import cgroups, links, mounts, processes
@@ -19,7 +23,9 @@ from labkit.runtime import defaults, state
 
 @pytest.fixture
 def marks(tmp_path: Path) -> Marks:
-    return Marks(group="labkit-reset", link_prefix="lkreset", places=(f"{tmp_path}/run", f"{tmp_path}/lib"))
+    return Marks(
+        group="labkit-reset", link_prefix="lkreset", places=(f"{tmp_path}/run", f"{tmp_path}/lib"), settings=f"{tmp_path}/daemon.json"
+    )
 
 
 def test_on_a_clean_machine_there_is_nothing_to_take_back(marks: Marks) -> None:
@@ -117,6 +123,53 @@ def test_what_bears_no_mark_stays(marks: Marks, tmp_path: Path) -> None:
         os.makedirs(f"{marks.places[0]}/x")
         reset(marks)
         assert mounts.at(str(neighbour)) is not None
+
+
+def test_images_stay_and_what_was_being_made_of_them_goes(marks: Marks) -> None:
+    lib = marks.places[1]
+    for path in ("images/blobs", "build", "registry/docker", "snapshots/committed/a", "snapshots/active/b", "seed/store", "lessons/05"):
+        os.makedirs(f"{lib}/{path}")
+    assert reset(marks) == tuple(f"removed {lib}/{path}" for path in ("lessons", "seed", "snapshots/active"))
+    assert sorted(os.listdir(lib)) == ["build", "images", "registry", "snapshots"]
+    assert os.listdir(f"{lib}/snapshots") == ["committed"]
+
+
+def test_all_takes_images_and_settings_too(marks: Marks) -> None:
+    lib = marks.places[1]
+    os.makedirs(f"{lib}/images/blobs")
+    os.makedirs(f"{lib}/registry/docker")
+    mirrors.name("http://127.0.0.1:5000", marks.settings)
+    assert reset(marks, all=True) == (f"removed {lib}/images", f"removed {lib}/registry", f"removed {marks.settings}")
+    assert not os.path.exists(lib)
+
+
+def test_settings_of_somebody_s_own_stay(marks: Marks) -> None:
+    Path(marks.settings).write_text('{"registry-mirrors": []}')
+    assert reset(marks, all=True) == ()
+    assert os.path.exists(marks.settings)
+
+
+def test_a_registry_that_runs_goes_on_running_and_all_stops_it(marks: Marks) -> None:
+    run, lib = marks.places
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = registry.up(port, f"{run}/registry", f"{lib}/registry")
+    assert reset(marks) == ()
+    assert registry.running(f"{run}/registry") == server
+    taken = reset(marks, all=True)
+    assert taken == ("stopped the registry", f"removed {run}/registry", f"removed {lib}/registry")
+    assert not processes.alive(server.pid, server.start_time)
+
+
+def test_nothing_is_taken_from_a_pull_that_is_under_way(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reset_module, "_PATIENCE", 0.0)
+    os.makedirs(f"{marks.places[1]}/snapshots/active/b")
+    with open(f"{marks.places[1]}/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another labkit is busy with images"):
+            reset(marks)
+    assert os.path.exists(f"{marks.places[1]}/snapshots/active/b")
 
 
 def test_twice_is_as_good_as_once(marks: Marks) -> None:

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Asked by invoke-rc.d whether a package may start its service: never in a container.
+exit 101
