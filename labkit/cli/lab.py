@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labkit.cli import exits
+from labkit.cli.grammar import HELP, Group
 from labkit.errors import LabError, Unsupported
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     return code if isinstance(code, int) else exits.DONE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
 @click.version_option(None, "-V", "--version", package_name="labkit")
 def lab() -> None:
     """The lab in which Linux containers are learnt by building them.
@@ -66,42 +67,72 @@ def doctor(as_json: bool) -> int:
 @lab.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8899, show_default=True, help="The port to listen on; where it is taken, the next free one.")
-def up(host: str, port: int) -> None:
-    """Start JupyterLab in the background, and print its URL when the page answers.
+def up(host: str, port: int) -> int:
+    """Start the lab in the background: its registry, with the images of the course in it, and JupyterLab.
 
-    Where it runs already, its URL is printed and nothing is started. The token in the URL is random; whoever has it is
-    root on this machine. `labkit down` stops it.
+    The images are made the first time, and then only when a recipe of theirs has changed. At the end JupyterLab's URL is printed. The
+    token in the URL is random; whoever has it is root on this machine. `labkit down` stops both.
     """
     from labkit.lab import jupyter
 
     _require_root("up")
     if jupyter.running() is None:
         click.echo("Building containers takes root, so the notebooks run as root: a slip in one can change this whole machine.")
+    code = _registry_up()
+    if jupyter.running() is None:
         click.echo("JupyterLab is starting (some seconds; the first time up to a minute) …")
     server = jupyter.up(host, port)
     click.echo(f"JupyterLab answers, and runs in the background until `labkit down`. Open:\n\n    {server.url}\n")
+    return code
+
+
+def _registry_up() -> int:
+    """The registry, filled. What goes wrong there is said, and is no reason to be without notebooks: most need no image."""
+    from labkit.lab import mirrors, registry
+    from labkit.lab.seed import recipes, seed
+
+    try:
+        server = registry.up()
+        mirrors.name(server.url)
+    except LabError as error:
+        return exits.report(error)
+    try:
+        if lacking := recipes.missing(server.url):
+            from labkit.cli import progress
+
+            names = ", ".join(recipe.name for recipe in lacking)
+            click.echo(f"The lab's registry answers on {server.url}. Its images are made, which takes a minute, once: {names} …")
+            with progress.shown() as report:
+                seed(report, server=server)
+        click.echo(f"The lab's registry answers on {server.url}, and has {', '.join(recipe.name for recipe in recipes.RECIPES)}.")
+    except LabError as error:
+        exits.report(error)
+    return exits.DONE
 
 
 @lab.command()
 def down() -> None:
-    """Stop JupyterLab and its notebooks' kernels."""
-    from labkit.lab import jupyter
+    """Stop JupyterLab, its notebooks' kernels, and the lab's registry, which keeps its images."""
+    from labkit.lab import jupyter, registry
 
     _require_root("down")
     server = jupyter.down()
     click.echo("JupyterLab was not running." if server is None else f"JupyterLab on {server.address} is stopped.")
+    if stopped := registry.down():
+        click.echo(f"The registry on {stopped.address} is stopped; its images stay.")
 
 
 @lab.command()
-def reset() -> None:
+@click.option("--all", is_flag=True, help="JupyterLab, the registry, all images and settings, too: nothing is left but the program.")
+def reset(all: bool) -> None:
     """Put the machine back: no container, mount, link, cgroup or process of labkit's is left.
 
-    JupyterLab goes on running. Doing it twice does no harm.
+    JupyterLab and the registry go on running, and images stay; `--all` takes those away, too. Doing it twice does no harm.
     """
     from labkit.lab import reset
 
     _require_root("reset")
-    taken = reset.reset()
+    taken = reset.reset(all=all)
     for line in taken:
         click.echo(f"  {line}")
     click.echo(f"Taken back: {len(taken)}." if taken else "Nothing of the lab's was left.")

@@ -9,13 +9,16 @@ import pytest
 
 from labkit import cli
 from labkit.cli import lab
-from labkit.errors import InvalidInput, KernelError, LabError
-from labkit.lab import doctor, jupyter, reset
+from labkit.errors import Conflict, InvalidInput, KernelError, LabError
+from labkit.image.progress import Progress
+from labkit.lab import doctor, jupyter, mirrors, registry, reset, seed
+from labkit.lab.seed import recipes
 
 FINE = doctor.Row("root", doctor.State.FINE, "root, with every capability")
 LIMITED = doctor.Row("/dev/kvm", doctor.State.LIMITED, "ENOENT", "be patient")
 LACKING = doctor.Row("overlayfs", doctor.State.LACKING, "ENODEV", "modprobe overlay")
 SERVER = jupyter.Server(4711, 1, "127.0.0.1", 8899, "c0ffee")
+REGISTRY = registry.Server(4712, 1, 5000)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,7 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
 def test_an_error_is_one_line_on_stderr_and_an_exit_code(
     error: LabError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(all: bool) -> None:
         raise error
 
     monkeypatch.setattr(reset, "reset", fail)
@@ -56,7 +59,7 @@ def test_an_error_is_one_line_on_stderr_and_an_exit_code(
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(all: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(reset, "reset", interrupted)
@@ -96,19 +99,67 @@ def test_doctor_prints_json_for_programs(monkeypatch: pytest.MonkeyPatch, capsys
     ]
 
 
-def test_up_warns_once_and_prints_the_url_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = []
+@pytest.fixture
+def lab_of_fakes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Servers that start at once, and a registry that has everything; what was asked for."""
+    asked: list[object] = []
     monkeypatch.setattr(jupyter, "up", lambda host, port: asked.append((host, port)) or SERVER)
+    monkeypatch.setattr(jupyter, "running", lambda: SERVER)
+    monkeypatch.setattr(registry, "up", lambda: REGISTRY)
+    monkeypatch.setattr(mirrors, "name", asked.append)
+    monkeypatch.setattr(recipes, "missing", lambda url: ())
+    return asked
+
+
+def test_up_warns_once_and_prints_the_url_once(
+    lab_of_fakes: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(jupyter, "running", lambda: None)
     lab.main(["up", "--port", "9000"])
     first = capsys.readouterr().out
     monkeypatch.setattr(jupyter, "running", lambda: SERVER)
     lab.main(["up"])
     second = capsys.readouterr().out
-    assert asked == [("127.0.0.1", 9000), ("127.0.0.1", 8899)]
+    assert lab_of_fakes == [REGISTRY.url, ("127.0.0.1", 9000), REGISTRY.url, ("127.0.0.1", 8899)]
     assert (first.count(SERVER.url), second.count(SERVER.url)) == (1, 1)
     assert "takes root" in first
     assert "takes root" not in second
+
+
+def test_up_makes_the_images_that_are_missing_and_says_what_it_does(
+    lab_of_fakes: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipes, "missing", lambda url: recipes.RECIPES[1:])
+    monkeypatch.setattr(seed, "seed", lambda report, server: report(Progress("debian", "extracting archives")))
+    assert lab.main(["up"]) == 0
+    assert "which takes a minute, once: debian, nginx …\ndebian: extracting archives\n" in capsys.readouterr().out
+
+
+def test_where_images_cannot_be_made_up_says_so_and_starts_jupyterlab(
+    lab_of_fakes: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(report: object, server: object) -> None:
+        raise LabError("not in the lab's registry: debian")
+
+    monkeypatch.setattr(recipes, "missing", lambda url: recipes.RECIPES)
+    monkeypatch.setattr(seed, "seed", fail)
+    assert lab.main(["up"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "labkit: not in the lab's registry: debian\n"
+    assert SERVER.url in captured.out
+
+
+def test_without_a_registry_up_starts_jupyterlab_and_fails(
+    lab_of_fakes: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise Conflict("the lab's registry needs port 5000")
+
+    monkeypatch.setattr(registry, "up", fail)
+    assert lab.main(["up"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "labkit: the lab's registry needs port 5000\n"
+    assert SERVER.url in captured.out
 
 
 @pytest.mark.parametrize(("stopped", "words"), [(SERVER, "127.0.0.1:8899 is stopped"), (None, "was not running")])
@@ -116,17 +167,28 @@ def test_down_says_what_it_stopped(
     stopped: jupyter.Server | None, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(jupyter, "down", lambda: stopped)
+    monkeypatch.setattr(registry, "down", lambda: REGISTRY if stopped else None)
     assert lab.main(["down"]) == 0
-    assert words in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert words in printed
+    assert ("127.0.0.1:5000 is stopped; its images stay" in printed) == bool(stopped)
 
 
 @pytest.mark.parametrize(("taken", "words"), [(("unmounted /run/labkit/x",), "unmounted /run/labkit/x"), ((), "Nothing of the lab's")])
 def test_reset_lists_what_it_took_back(
     taken: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reset, "reset", lambda: taken)
+    monkeypatch.setattr(reset, "reset", lambda all: taken)
     assert lab.main(["reset"]) == 0
     assert words in capsys.readouterr().out
+
+
+def test_reset_takes_everything_only_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(reset, "reset", lambda all: given.append(all) or ())
+    lab.main(["reset"])
+    lab.main(["reset", "--all"])
+    assert given == [False, True]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
