@@ -110,9 +110,10 @@ def overlay(lower: Sequence[str], upper: str | None, work: str | None, target: s
     layers: list[int] = []
     try:
         if len(",".join(words)) >= os.sysconf("SC_PAGE_SIZE"):
-            # Too long for mount(2). The name of a descriptor is short, and the kernel follows it.
-            layers.extend(os.open(path, os.O_PATH) for path in lower)
-            words = (*overlays.options([f"/proc/self/fd/{fd}" for fd in layers], upper, work), *options)
+            # Too long for mount(2). The name of a descriptor is short, and the kernel follows it. The topmost keeps its own name, by
+            # which whoever looks at the table of mounts sees that a layer, and with it all below it, is in use.
+            layers.extend(os.open(path, os.O_PATH) for path in lower[1:])
+            words = (*overlays.options([lower[0], *(f"/proc/self/fd/{fd}" for fd in layers)], upper, work), *options)
         mount("overlay", target, "overlay", words)
     except (KernelError, OSError) as error:
         code = error.errno or 0

@@ -256,5 +256,11 @@ def close_range(first: int, last: int = 0x7FFFFFFF, cloexec: bool = False) -> No
         raise _fail("close_range", f"{first}-{last}")
 
 
+def syncfs(fd: int) -> None:
+    """``syncfs(2)``: wait until all that was written to the file system that ``fd`` is on is on the disk."""
+    if _libc.syncfs(fd) < 0:
+        raise _fail("syncfs", f"fd {fd}")
+
+
 def _bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode()

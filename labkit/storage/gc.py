@@ -9,8 +9,8 @@
     layers half unpacked           whose process is gone
     downloads half done            that nobody is at, and that nobody has gone on with for ``age`` seconds: until then they may be resumed
 
-Snapshots that are called otherwise than a layer belong to whoever named them, and stay. The caller says what is kept, since only
-images know what a manifest refers to; all of it happens under ``store.changing()``, so that nobody takes up meanwhile what is on its way out.
+Snapshots that are called otherwise than a layer belong to whoever named them, and stay. The caller says what is kept, since only images
+know what a manifest refers to; all of it happens under ``store.changing()``, so that nobody takes up meanwhile what is on its way out.
 
 Shown in notebook 05.
 """

@@ -29,7 +29,7 @@ import stat
 from collections.abc import Iterable, Sequence
 
 from labkit.errors import Conflict, InvalidInput, KernelError
-from labkit.linux import overlays, processes
+from labkit.linux import overlays, processes, syscalls
 from labkit.records import record
 from labkit.storage import copies, digests, trees, union
 from labkit.storage.snapshots import Snapshot, Snapshots
@@ -100,7 +100,9 @@ class Layers:
         snapshot = self.snapshots.prepare(key)
         try:
             os.chmod(snapshot.upper, 0o755)  # whatever the umask is
-            return Pending(key, unpack(chunks, snapshot.upper, overlay=True, limit=limit))
+            pending = Pending(key, unpack(chunks, snapshot.upper, overlay=True, limit=limit))
+            _flush(snapshot.upper)
+            return pending
         except BaseException:
             self.snapshots.remove(key)
             raise
@@ -119,6 +121,8 @@ class Layers:
         upper = self.snapshots.get(pending.key).upper
         try:
             _complete(pending.unpacked, upper, below)
+            if pending.unpacked.links:
+                _flush(upper)  # of files that were copied up
         except OSError as error:
             raise KernelError.of(error, f"complete layer {pending.diff_id} in", upper) from None
         try:
@@ -128,6 +132,15 @@ class Layers:
                 raise
             self.discard(pending)  # somebody else was faster
         return chain
+
+
+def _flush(directory: str) -> None:
+    """Wait for the disk: else a layer that is there by name could, after the power went, be full of empty files."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        syscalls.syncfs(fd)
+    finally:
+        os.close(fd)
 
 
 def _complete(unpacked: Unpacked, upper: str, below: Sequence[str]) -> None:
