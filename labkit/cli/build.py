@@ -25,6 +25,7 @@ from labkit.errors import InvalidInput, LabError, Unsupported
 if TYPE_CHECKING:
     from labkit.engine.build.context import Context
     from labkit.engine.build.output import Output
+    from labkit.image.images import Image
 
 
 def _building() -> Command:
@@ -57,20 +58,31 @@ def _building() -> Command:
         words: tuple[str, ...],
     ) -> int:
         """Build an image from a Dockerfile."""
+        from labkit.engine.build.running import CommandFailed
+
         engine = engines.engine()
-        with _context(words[0], file) as context, progress.shown(quiet) as report:
-            image = engine.build(
-                context,
-                tags=tag,
-                args=dict(map(_argument, build_arg)),
-                labels=dict(each.partition("=")[::2] for each in label),
-                target=target,
-                no_cache=no_cache,
-                network=network,
-                pull=pull,
-                say=(lambda _said: None) if quiet else _say,
-                report=report,
-            )
+
+        def fetch(name: str) -> Image:
+            with progress.shown(quiet) as report:
+                return engine.pull(name, report=report)[0]
+
+        try:
+            with _context(words[0], file) as context:
+                image = engine.build(
+                    context,
+                    tags=tag,
+                    args=dict(_argument(each) for each in build_arg),
+                    labels=dict(each.partition("=")[::2] for each in label),
+                    target=target,
+                    no_cache=no_cache,
+                    network=network,
+                    always_pull=pull,
+                    fetch=fetch,
+                    report=(lambda _said: None) if quiet else _say,
+                )
+        except CommandFailed as error:
+            exits.report(error)
+            return error.code
         if iidfile:
             _write(iidfile, image.id)
         if quiet:
@@ -90,7 +102,7 @@ def prune(all: bool, force: bool) -> None:
     """Remove build cache."""
     what = "all build cache" if all else "all dangling build cache"
     if force or confirmed(f"WARNING! This will remove {what}."):
-        click.echo(f"Total:\t{human.size(engines.engine().prune_builds(all=all), 4)}")
+        click.echo(f"Total:\t{human.size(engines.engine().prune_builds(), 4)}")
 
 
 def _context(source: str, file: str) -> AbstractContextManager[Context]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli import engines, exits, human, tables
+from labkit.cli import engines, exits, human, progress, tables
 from labkit.cli.grammar import Command, Mistake, command, switch, value
 from labkit.cli.tables import Column, Row
 from labkit.errors import LabError, NotFound
@@ -101,7 +101,8 @@ def seed(quiet: bool) -> None:
     """
     from labkit.lab.seed import seed as build
 
-    build(report=(lambda _line: None) if quiet else click.echo)
+    with progress.shown(quiet) as report:
+        build(report)
 
 
 @command("history", "IMAGE", at_least=1, at_most=1, complete=engines.names)

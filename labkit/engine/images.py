@@ -20,7 +20,7 @@ Source: Docker Engine API, Images. Shown in notebook 05.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +36,9 @@ from labkit.image.references import Reference
 from labkit.storage.store import DEFAULT_ROOT, Store
 
 if TYPE_CHECKING:
+    from labkit.engine.build.cache import Cache
+    from labkit.engine.build.context import Context
+    from labkit.engine.build.output import Output
     from labkit.image.documents import Descriptor
     from labkit.image.registry.settings import Settings
 
@@ -162,6 +165,50 @@ class Engine:
             platform=platforms.parse(platform) if platform else None,
         )
 
+    # What is made
+
+    def build(
+        self,
+        context: Context,
+        *,
+        tags: Sequence[str] = (),
+        args: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        target: str = "",
+        no_cache: bool = False,
+        network: str = "default",
+        always_pull: bool = False,
+        fetch: Callable[[str], Image] | None = None,
+        report: Callable[[Output], None] | None = None,
+    ) -> Image:
+        """Make an image as a Dockerfile says. ``fetch`` pulls a base that is not here: ``pull``, unless somebody wants to watch."""
+        from labkit.engine.build import builder, output
+
+        return builder.build(
+            self.images,
+            context,
+            tags=tags,
+            args=args,
+            labels=labels,
+            target=target,
+            no_cache=no_cache,
+            network=network,
+            pull=lambda name: fetch(str(name)) if fetch else self.pull(str(name))[0],
+            always_pull=always_pull,
+            report=report or output.silent,
+        )
+
+    def prune_builds(self) -> int:
+        """Forget what builds have kept for the next one; how many bytes of disk that made free."""
+        with self.store.changing():
+            self._cache().prune()
+            return self._collect()
+
+    def _cache(self) -> Cache:
+        from labkit.engine.build.cache import Cache
+
+        return Cache(self.store)
+
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Do something that makes others superfluous, and delete these."""
@@ -170,8 +217,7 @@ class Engine:
             self._collect()
 
     def _collect(self) -> int:
-        collected: int = self.images.collect().bytes
-        return collected
+        return self.images.collect(*self._cache().keep()).bytes
 
 
 def _changed(changes: Sequence[str]) -> ContainerConfig:

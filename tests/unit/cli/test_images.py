@@ -136,8 +136,8 @@ def test_images_as_json_has_dockers_fields(run: Run) -> None:
     _, lines, _ = run("images", "--format", "json")
     assert json.loads(lines[1]) == {
         "Containers": "N/A", "CreatedAt": "2026-11-24 07:47:46 +0000 UTC", "CreatedSince": "1 second ago", "Digest": "<none>",
-        "ID": "a752e4a2727b", "Repository": "127.0.0.1:5077/me/web", "SharedSize": "N/A", "Size": "1.98MB", "Tag": "v1", "UniqueSize": "N/A",
-        "VirtualSize": "1.982MB",
+        "ID": "a752e4a2727b", "Repository": "127.0.0.1:5077/me/web", "SharedSize": "N/A", "Size": "1.98MB", "Tag": "v1",
+        "UniqueSize": "N/A", "VirtualSize": "1.982MB",
     }  # fmt: skip
 
 
