@@ -24,12 +24,8 @@ from labkit.image.image import Image
 from labkit.image.progress import Progress, Report, silent
 from labkit.storage import digests
 from labkit.storage.compression import decompressed
-from labkit.storage.layers import snapshot_name
+from labkit.storage.layers import Pending, snapshot_name
 from labkit.storage.store import Store
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from labkit.storage.layers import Pending
 
 _PARALLEL = 3
 _CHUNK = 1 << 20
