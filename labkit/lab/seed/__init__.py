@@ -27,6 +27,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -46,6 +47,7 @@ RUN = "/run/labkit/seed"
 WORKSHOP = "/var/lib/labkit/seed"
 
 _MB = 1_000_000
+_WIDTH = 72
 
 
 def seed(
@@ -120,19 +122,21 @@ class _Workshop:
     def _build(self, recipe: Recipe) -> Image:
         from labkit.engine.build import builder
 
-        name = f"{recipe.name}:latest"
-        labels = {recipes.LABEL: recipe.digest}
-        with _epoch():
-            return builder.build(
-                self.images, f"{self.directory}/{recipe.name}", tags=(name,), labels=labels, report=partial(self._hear, recipe)
-            )
+        return builder.build(
+            self.images,
+            f"{self.directory}/{recipe.name}",
+            tags=(f"{recipe.name}:latest",),
+            labels={recipes.LABEL: recipe.digest},
+            epoch=debian.EPOCH,
+            report=partial(self._hear, recipe),
+        )
 
     def _hear(self, recipe: Recipe, said: Output) -> None:
         """The log gets all that a build says; the person who waits gets its steps."""
         self.log.write(said.text)
         self.log.flush()
         for step in re.findall(r"^Step .*", said.text, re.MULTILINE):
-            _say(self.report, recipe.name, step)
+            _say(self.report, recipe.name, textwrap.shorten(step, _WIDTH, placeholder=" …"))
 
     def _push(self, recipe: Recipe, image: Image) -> None:
         from labkit.image import references
@@ -186,17 +190,3 @@ def _emptied(directory: str) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _epoch() -> Iterator[None]:
-    """The moment that a build takes for now (https://reproducible-builds.org/specs/source-date-epoch)."""
-    before = os.environ.get("SOURCE_DATE_EPOCH")
-    os.environ["SOURCE_DATE_EPOCH"] = str(debian.EPOCH)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SOURCE_DATE_EPOCH"]
-        else:
-            os.environ["SOURCE_DATE_EPOCH"] = before
