@@ -11,6 +11,7 @@ from labkit.errors import InvalidInput, NotFound
 from labkit.image import documents, media
 from labkit.image.documents import ImageConfig, Manifest, RootFS
 from labkit.image.images import Images
+from labkit.image.inspect import inspect
 from labkit.image.progress import Progress
 from labkit.image.references import parse
 from labkit.storage import digests
@@ -124,3 +125,12 @@ def test_the_layout_says_nothing_of_how_it_is_unpacked(images: Images, store: St
     images.ensure_unpacked(images.add(image(store, layer(store, {"a": b"1"})), parse("web")))
     index = json.loads(Path(store.blobs.directory, "index.json").read_text())
     assert [set(entry) for entry in index["manifests"]] == [{"mediaType", "size", "digest", "annotations"}]
+
+
+def test_inspect_tells_where_the_layers_lie(images: Images, store: Store) -> None:
+    added = images.add(image(store, layer(store, {"a": b"1"}), layer(store, {"b": b"2"})), parse("web"))
+    images.ensure_unpacked(added)
+    driver = inspect(added, store)["GraphDriver"]
+    assert isinstance(driver, dict)
+    assert Path(driver["Data"]["UpperDir"], "b").read_bytes() == b"2"
+    assert Path(driver["Data"]["LowerDir"], "a").read_bytes() == b"1"
