@@ -117,9 +117,9 @@ def _try(lock: IO[str]) -> bool:
 
 
 def _mounts(places: tuple[str, ...]) -> Iterator[str]:
-    """The last that was mounted goes first."""
+    """The last that was mounted goes first. What is mounted on a place itself is somebody's disk for it, and stays."""
     for mount in reversed(mounts.table()):
-        if any(_is_below(mount.target, place) for place in places):
+        if any(_is_below(mount.target, place) for place in places) and mount.target not in places:
             mounts.unmount(mount.target, lazy=True)
             yield f"unmounted {mount.target}"
 
@@ -150,7 +150,7 @@ def _directories(marks: Marks, all: bool) -> Iterator[str]:
                 raise Conflict(f"{mounted} is mounted again: stop what mounts it, then `labkit reset`")
             shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
             yield f"removed {path}"
-        if not os.listdir(place):
+        if not os.listdir(place) and not os.path.ismount(place):
             os.rmdir(place)
     if all and mirrors.forget(f"http://127.0.0.1:{registry.PORT}", marks.settings):
         yield f"removed {marks.settings}"

@@ -27,7 +27,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -136,7 +135,7 @@ class _Workshop:
         self.log.write(said.text)
         self.log.flush()
         for step in re.findall(r"^Step .*", said.text, re.MULTILINE):
-            _say(self.report, recipe.name, textwrap.shorten(step, _WIDTH, placeholder=" …"))
+            _say(self.report, recipe.name, step if len(step) <= _WIDTH else f"{step[:_WIDTH]}…")
 
     def _push(self, recipe: Recipe, image: Image) -> None:
         from labkit.image import references

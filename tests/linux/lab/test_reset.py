@@ -96,6 +96,18 @@ def test_what_a_mount_shows_is_not_deleted_with_the_directory_it_is_mounted_on(m
     assert (precious / "thesis").read_text() == "four years"
 
 
+def test_a_disk_that_somebody_mounted_for_the_lab_stays_mounted(marks: Marks) -> None:
+    lib = marks.places[1]
+    os.makedirs(lib)
+    with mounts.mounted("tmpfs", lib, "tmpfs"):
+        os.makedirs(f"{lib}/registry")
+        os.makedirs(f"{lib}/lessons")
+        assert reset(marks) == (f"removed {lib}/lessons",)
+        assert os.listdir(lib) == ["registry"]
+        assert reset(marks, all=True) == (f"removed {lib}/registry",)
+        assert mounts.at(lib) is not None
+
+
 def test_links_are_removed_by_their_prefix_and_a_pair_is_one(marks: Marks) -> None:
     before = links.names()
     subprocess.run(["ip", "link", "add", "lkreset0", "type", "veth", "peer", "name", "lkreset1"], check=True)
