@@ -26,6 +26,7 @@ from labkit.records import record
 
 SHELL = ("/bin/sh", "-c")
 SHORTEST = 10**6  # nanoseconds, of what HEALTHCHECK counts
+_NUMBERS = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 _NOTHING: Mapping[str, object] = {}
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ def changed(instruction: Instruction, config: ContainerConfig, expanded: Words, 
     match instruction.keyword:
         case "CMD":
             run = command(instruction, config)
-            return replace(config, Cmd=run, ArgsEscaped=True), f"CMD {golang.quoted_list(run)}"
+            return replace(config, Cmd=run), f"CMD {golang.quoted_list(run)}"
         case "ENTRYPOINT":
             run = command(instruction, config)
             return replace(config, Entrypoint=run, Cmd=config.Cmd if keeps_command else ()), f"ENTRYPOINT {golang.quoted_list(run)}"
@@ -96,7 +97,7 @@ def changed(instruction: Instruction, config: ContainerConfig, expanded: Words, 
             return replace(config, OnBuild=(*config.OnBuild, arguments[0])), f"ONBUILD {arguments[0]}"
         case "HEALTHCHECK":
             check = _healthcheck(instruction)
-            return replace(config, Healthcheck=check), f"HEALTHCHECK {_said(check)}"
+            return replace(config, Healthcheck=_merged(check, config.Healthcheck)), f"HEALTHCHECK {_said(check)}"
     raise InvalidInput(f"{instruction.keyword} changes more than the config")
 
 
@@ -155,6 +156,14 @@ def _healthcheck(instruction: Instruction) -> Healthcheck:
         raise InvalidInput(f"--retries must be at least 1 (not {retries})")
     interval, timeout, start, between = (_interval(flags, name) for name in ("interval", "timeout", "start-period", "start-interval"))
     return Healthcheck(("CMD" if instruction.exec_form else "CMD-SHELL", *run), interval, timeout, start, between, int(retries or 0))
+
+
+def _merged(check: Healthcheck, before: Healthcheck | None) -> Healthcheck:
+    """What is not said stays as it was, as in Docker."""
+    if before is None:
+        return check
+    unsaid = {name: getattr(before, name) for name in _NUMBERS if not getattr(check, name)}
+    return replace(check, **unsaid)
 
 
 def _interval(flags: Mapping[str, str], name: str) -> int:

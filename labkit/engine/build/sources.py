@@ -26,11 +26,15 @@ from labkit.records import record
 
 @record
 class Found:
-    """A file or directory to copy: as it was asked for, and its path below the root without links."""
+    """A file or directory to copy: as it was asked for, and its path below the root without links.
+
+    ``sum`` is that of Docker's history, which tells nothing of links; ``links`` are those that are in the directory, with their text.
+    """
 
     name: str
     path: str
     sum: str
+    links: tuple[str, ...] = ()
 
 
 @record
@@ -58,12 +62,24 @@ class Source:
         if not is_directory:
             return Found(name, path, f"file:{self._sum(path)}")
         inside = [*([path] if path else []), *self.walk(path)]
-        return Found(name, path, sums.together("dir", sorted(self._sum(each) for each in inside)))
+        links = tuple(f"{each} {text}" for each in inside if (text := self._link(each)) is not None)
+        return Found(name, path, sums.together("dir", sorted(filter(None, map(self._sum, inside)))), links)
 
     def _sum(self, path: str) -> str:
-        """Of a path without links above it; what it names itself may be one."""
+        """Of what a path leads to: Docker sees through links here, and passes over one that leads to nothing."""
+        try:
+            with paths.inside(self.root, path) as spot:
+                real = os.readlink(spot)
+        except NotFound:
+            return ""
+        return sums.of_file(real, os.path.relpath(real, self.root), self.owner)
+
+    def _link(self, path: str) -> str | None:
         with paths.inside(self.root, posixpath.dirname(path)) as directory:
-            return sums.of_file(f"{directory}/{posixpath.basename(path)}", path, self.owner)
+            try:
+                return os.readlink(f"{directory}/{posixpath.basename(path)}")
+            except OSError:
+                return None
 
     @contextmanager
     def inside(self, name: str) -> Iterator[tuple[str, str]]:

@@ -133,9 +133,9 @@ class Stage:
             # Word for word Docker's: there is no space behind the flag, and one at the end.
             told = "".join(f"--{name}={flags[name]}" for name in ("chown", "chmod") if flags.get(name))
             content = found[0].sum if len(found) == 1 else sums.together("multi", [each.sum for each in found])
-            # The sum leaves names out that the copies get, and so must not be all that tells two steps apart.
-            names = [posixpath.basename(each.name) for each in found]
-            self._commit_layer(self.config, self._nop(f"{keyword} {told}{content} in {destination} ", ""), change, *names)
+            # The sum leaves out what the copies will be called, and links: it must not be all that tells two steps apart.
+            more = [text for each in found for text in (posixpath.basename(each.name), *each.links)]
+            self._commit_layer(self.config, self._nop(f"{keyword} {told}{content} in {destination} ", ""), change, *more)
 
     def _below_workdir(self, destination: str) -> str:
         path = posixpath.normpath(f"{self.config.WorkingDir or '/'}/{destination}")
@@ -173,16 +173,17 @@ class Stage:
         self._commit(self.config, f"ARG {' '.join(words)}")
 
     def _commit(self, config: ContainerConfig, said: str) -> None:
+        self.config = config  # first: after SHELL it is the new shell that the history tells of
         self._commit_layer(config, self._nop(said, " "), None)
 
     def _nop(self, said: str, space: str) -> str:
         """The history's line of a step that runs nothing; Docker's, once with two spaces and once with one."""
         return " ".join((*(self.config.Shell or settings.SHELL), f"#(nop) {space}{said}"))
 
-    def _commit_layer(self, config: ContainerConfig, said: str, change: Change | None, *names: str) -> None:
+    def _commit_layer(self, config: ContainerConfig, said: str, change: Change | None, *more: str) -> None:
         """The image after the step: from the cache, or ``change`` is made in a layer of its own."""
         self.config = config
-        key = self._job.key(self.image, config, said, self._author, *names)
+        key = self._job.key(self.image, config, said, self._author, *more)
         if cached := self._job.cached(key):
             self.image = cached
             self._job.say(" ---> Using cache\n")

@@ -6,7 +6,8 @@
 
 It is the number that Docker computes, so that ``COPY file:6a1c… in /srv/`` stands in the history whoever has built: SHA-256 over the
 fields of the tar header that the file would have, its time left out, and its content. A directory's is the one over those of all in
-it, sorted. Source: github.com/docker/docker/pkg/tarsum, version 1. Shown in notebook 09.
+it, sorted. (Hard links in a context count as files here, and as links there.) Source: github.com/docker/docker/pkg/tarsum, version 1.
+Shown in notebook 09.
 """
 
 from __future__ import annotations
@@ -20,21 +21,23 @@ _KINDS = {stat.S_IFREG: "0", stat.S_IFLNK: "2", stat.S_IFCHR: "3", stat.S_IFBLK:
 
 
 def of_file(path: str, name: str, owner: tuple[int, int] | None) -> str:
-    """Of the file, directory or link at ``path``, which the archive calls ``name``; its owner's numbers are its own if None."""
+    """Of the file or directory at ``path``, which the archive calls ``name``; its owner's numbers are its own if None."""
     found = os.lstat(path)
     kind = stat.S_IFMT(found.st_mode)
     uid, gid = owner or (found.st_uid, found.st_gid)
+    # An archive that comes from a client has neither the kind in the mode nor names; where Docker looks at its own files they are there.
+    mode = stat.S_IMODE(found.st_mode) if owner else found.st_mode
     is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
     fields = {
         "name": f"{name}/" if kind == stat.S_IFDIR else name,
-        "mode": found.st_mode,
+        "mode": mode,
         "uid": uid,
         "gid": gid,
         "size": found.st_size if kind == stat.S_IFREG else 0,
         "typeflag": _KINDS.get(kind, "0"),
         "linkname": os.readlink(path) if kind == stat.S_IFLNK else "",
-        "uname": "",
-        "gname": "",
+        "uname": "root" if owner is None and uid == 0 else "",  # other names are each machine's own, and would make another image of it
+        "gname": "root" if owner is None and gid == 0 else "",
         "devmajor": os.major(found.st_rdev) if is_device else 0,
         "devminor": os.minor(found.st_rdev) if is_device else 0,
     }

@@ -64,6 +64,9 @@ class Layer:
             return None
         if self._epoch is not None:
             _clamp(upper, self._epoch)
+        if self._parent:  # that the root directory was written to is no news: without this it would be in the layer, or not, by the second
+            before = os.stat(self._store.layers.get(self._parent).upper)
+            os.utime(upper, ns=(before.st_atime_ns, before.st_mtime_ns))
         diff_id = digest(self._store, self._name)
         name = snapshot_name(chain_id([self._parent, diff_id] if self._parent else [diff_id]))
         if not snapshots.has(name):
