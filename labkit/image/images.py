@@ -1,7 +1,8 @@
 """The images of a store.
 
     >>> from labkit.image.images import Images
-    >>> from labkit.storage.store import Store
+    >>> from labkit.storage import gc
+from labkit.storage.store import Store
     >>> images = Images(Store())
     >>> images.get("nginx").id
     'sha256:4f4fb700ef54461cfa02571ae0db9a0dc1e0cdb5577484a6d75e68dc38e8acc1'
@@ -31,13 +32,10 @@ from labkit.image.index import Entry
 from labkit.image.progress import Report, silent
 from labkit.image.references import Reference
 from labkit.image.removal import Removed
+from labkit.storage import gc
 from labkit.storage.store import Store
 
 __all__ = ["Image", "Images", "Removed", "Step"]
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from labkit.storage import gc
 
 
 class Images:
@@ -155,8 +153,6 @@ class Images:
 
     def collect(self, keep_blobs: Iterable[str] = (), keep_chains: Iterable[str] = ()) -> gc.Collected:
         """Delete what no image needs, nor whoever asks: a build keeps its cache, a container its layers."""
-        from labkit.storage import gc
-
         with self.store.changing():
             blobs, chains = self.keep()
             return gc.collect(self.store, blobs.union(keep_blobs), chains.union(keep_chains))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from labkit.errors import InvalidInput, KernelError
@@ -90,6 +91,8 @@ def write(directory: str, entries: Iterable[Entry]) -> None:
         finally:
             os.close(fd)
     except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(new)  # on a full disk all else needs the room
         raise KernelError.of(error, "write", f"{directory}/index.json") from None
 
 

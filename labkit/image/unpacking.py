@@ -16,7 +16,9 @@ notebook 05.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from threading import Event
+from typing import BinaryIO
 
 from labkit.errors import InvalidInput, NotFound
 from labkit.image.documents import Descriptor
@@ -39,32 +41,38 @@ def unpack(store: Store, image: Image, report: Report = silent, limit: int | Non
     chains = image.chain_ids
     if not chains:
         return None
+    if store.layers.has(chains[-1]):  # the usual case, and no reason to wait for somebody else's pull
+        return snapshot_name(chains[-1])
     with store.changing():
         there = next((count for count in range(len(chains), 0, -1) if store.layers.has(chains[count - 1])), 0)
         layers = image.manifest.layers[there:]
+        stop = Event()
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            unpacking = [pool.submit(_unpack, store, layer, report, limit) for layer in layers]
+            unpacking = [pool.submit(_unpack, store, layer, report, limit, stop) for layer in layers]
             try:
                 for number, future in enumerate(unpacking, there):
                     _commit(store, image, number, future.result())
                     report(Progress(digests.short(image.manifest.layers[number].digest), "Pull complete"))
             except BaseException:
+                stop.set()
                 _give_up(store, unpacking)
                 raise
     return snapshot_name(chains[-1])
 
 
-def _unpack(store: Store, layer: Descriptor, report: Report, limit: int | None) -> Pending:
+def _unpack(store: Store, layer: Descriptor, report: Report, limit: int | None, stop: Event) -> Pending:
     if not store.blobs.has(layer.digest):
         raise NotFound(f"unpack layer {layer.digest}: its blob is not in {store.blobs.directory}: pull or load the image again")
-    return store.layers.unpack(decompressed(_read(store, layer, report)), limit)
-
-
-def _read(store: Store, layer: Descriptor, report: Report) -> Iterator[bytes]:
     with store.blobs.open(layer.digest) as blob:
-        while chunk := blob.read(_CHUNK):
-            yield chunk
-            report(Progress(digests.short(layer.digest), "Extracting", blob.tell(), layer.size))
+        return store.layers.unpack(decompressed(_read(blob, layer, report, stop)), limit)
+
+
+def _read(blob: BinaryIO, layer: Descriptor, report: Report, stop: Event) -> Iterator[bytes]:
+    while chunk := blob.read(_CHUNK):
+        if stop.is_set():  # another layer has failed, or somebody pressed ctrl-C
+            raise CancelledError
+        yield chunk
+        report(Progress(digests.short(layer.digest), "Extracting", blob.tell(), layer.size))
 
 
 def _commit(store: Store, image: Image, number: int, pending: Pending) -> None:
