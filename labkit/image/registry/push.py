@@ -99,7 +99,8 @@ class _Push:
                 threads.shutdown(wait=False, cancel_futures=True)
                 self._client.abort()
                 raise
-        self._upload(manifest.config, None)
+        if self._client.blob_size(self._name.repository, manifest.config.digest) != manifest.config.size:
+            self._upload(manifest.config, None)
         data = self._blobs.read(self._image.descriptor.digest)
         self._client.put_manifest(self._name.repository, self._name.tag or "", data, self._image.descriptor.mediaType)
 
