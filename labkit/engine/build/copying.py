@@ -15,6 +15,7 @@ links an image has, nothing is written outside of its root. Source: Dockerfile r
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -56,6 +57,10 @@ def copy(source: Source, found: Sequence[Found], root: str, destination: str, ho
                     _unpack(spot, root, destination, how)
                 else:
                     _copy_file(spot, posixpath.basename(each.name), root, destination, how)
+        except KernelError as error:
+            if error.errno != errno.ENOTDIR:
+                raise
+            raise InvalidInput(f"cannot copy {each.name} to {destination}: a part of that path is not a directory") from None
         except OSError as error:
             raise KernelError.of(error, f"copy {each.name} to", destination) from None
 

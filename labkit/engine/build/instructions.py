@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
 
+from labkit.engine.build import health
 from labkit.errors import InvalidInput
 from labkit.records import record
 
@@ -78,11 +79,11 @@ def _flags(keyword: str, rest: str) -> tuple[dict[str, str], str]:
         if name not in _FLAGS.get(keyword, ()):
             if name in _NEEDS_BUILDKIT:
                 raise InvalidInput(f"the --{name} option requires BuildKit, Docker's other builder; this one works as the classic builder")
-            raise InvalidInput(f"unknown flag: {name}")
+            raise InvalidInput(f"Unknown flag: {name}")
         if not equals:
-            raise InvalidInput(f"missing a value on flag: {name}")
+            raise InvalidInput(f"Missing a value on flag: {name}")
         if name in flags:
-            raise InvalidInput(f"duplicate flag specified: {name}")
+            raise InvalidInput(f"Duplicate flag specified: {name}")
         flags[name] = value
     return flags, rest
 
@@ -192,19 +193,19 @@ def _check(instruction: Instruction) -> None:
     """How many arguments there must be, and what each keyword forbids."""
     keyword, arguments = instruction.keyword, instruction.arguments
     if keyword in ("ADD", "COPY") and len(arguments) < 2:
-        raise InvalidInput(f"{keyword} requires at least two arguments, but only one was provided. Destination could not be determined.")
+        raise InvalidInput(f"{keyword} requires at least two arguments, but only one was provided. Destination could not be determined")
     if keyword in ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR") and not arguments:
         raise InvalidInput(f"{keyword} requires exactly one argument")
-    if keyword in ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "VOLUME") and not arguments:
+    if keyword in ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "RUN", "SHELL", "VOLUME") and not arguments:
         raise InvalidInput(f"{keyword} requires at least one argument")
-    if keyword == "RUN" and not arguments:
-        raise InvalidInput("RUN requires at least one argument")
     if keyword == "SHELL" and not instruction.exec_form:
-        raise InvalidInput(f"SHELL requires the arguments to be in JSON form: {instruction.text}")
+        raise InvalidInput("SHELL requires the arguments to be in JSON form")
     if keyword == "VOLUME" and not all(path.strip() for path in arguments):
         raise InvalidInput("VOLUME specified can not be an empty string")
     if keyword == "ARG" and any(word.startswith("=") for word in arguments):
         raise InvalidInput("ARG names can not be blank")
+    if keyword == "HEALTHCHECK":
+        health.check(arguments, instruction.flags, instruction.exec_form)
     if keyword == "ONBUILD":
         _check_trigger(arguments[0])
 

@@ -17,16 +17,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from labkit.engine.build import golang, words
+from labkit.engine.build import golang, health, words
 from labkit.engine.build.instructions import Instruction
 from labkit.errors import InvalidInput
-from labkit.image.container_config import ContainerConfig, Healthcheck
+from labkit.image.container_config import ContainerConfig
 from labkit.linux import processes
 from labkit.records import record
 
 SHELL = ("/bin/sh", "-c")
-SHORTEST = 10**6  # nanoseconds, of what HEALTHCHECK counts
-_NUMBERS = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 _NOTHING: Mapping[str, object] = {}
 T = TypeVar("T")
 
@@ -96,8 +94,8 @@ def changed(instruction: Instruction, config: ContainerConfig, expanded: Words, 
         case "ONBUILD":
             return replace(config, OnBuild=(*config.OnBuild, arguments[0])), f"ONBUILD {arguments[0]}"
         case "HEALTHCHECK":
-            check = _healthcheck(instruction)
-            return replace(config, Healthcheck=_merged(check, config.Healthcheck)), f"HEALTHCHECK {_said(check)}"
+            check = health.check(arguments, instruction.flags, instruction.exec_form)
+            return replace(config, Healthcheck=health.merged(check, config.Healthcheck)), f"HEALTHCHECK {health.said(check)}"
     raise InvalidInput(f"{instruction.keyword} changes more than the config")
 
 
@@ -138,44 +136,3 @@ def _ports(text: str) -> Iterable[str]:
     if protocol not in ("tcp", "udp", "sctp"):
         raise InvalidInput(f"Invalid proto: {found[3]}")
     return (f"{port}/{protocol}" for port in range(int(found[1]), int(found[2] or found[1]) + 1))
-
-
-def _healthcheck(instruction: Instruction) -> Healthcheck:
-    kind, *run = instruction.arguments
-    flags = instruction.flags
-    if kind == "NONE":
-        if run:
-            raise InvalidInput("HEALTHCHECK NONE takes no arguments")
-        return Healthcheck(("NONE",))
-    if kind != "CMD":
-        raise InvalidInput(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
-    if not run:
-        raise InvalidInput("Missing command after HEALTHCHECK CMD")
-    retries = flags.get("retries", "")
-    if retries and not (retries.isdigit() and 0 < int(retries) < 1 << 31):
-        raise InvalidInput(f"--retries must be at least 1 (not {retries})")
-    interval, timeout, start, between = (_interval(flags, name) for name in ("interval", "timeout", "start-period", "start-interval"))
-    return Healthcheck(("CMD" if instruction.exec_form else "CMD-SHELL", *run), interval, timeout, start, between, int(retries or 0))
-
-
-def _merged(check: Healthcheck, before: Healthcheck | None) -> Healthcheck:
-    """What is not said stays as it was, as in Docker."""
-    if before is None:
-        return check
-    unsaid = {name: getattr(before, name) for name in _NUMBERS if not getattr(check, name)}
-    return replace(check, **unsaid)
-
-
-def _interval(flags: Mapping[str, str], name: str) -> int:
-    if not flags.get(name):
-        return 0
-    nanoseconds = golang.parse_duration(flags[name])
-    if nanoseconds < SHORTEST:
-        raise InvalidInput(f'Interval "{name}" cannot be less than {golang.duration(SHORTEST)}')
-    return nanoseconds
-
-
-def _said(check: Healthcheck) -> str:
-    """As Go prints the structure: the number of retries as the character that has it."""
-    times = " ".join(f'"{golang.duration(each)}"' for each in (check.Interval, check.Timeout, check.StartPeriod))
-    return f"&{{{golang.quoted_list(check.Test)} {times} {golang.quote(chr(check.Retries), chr(39))}}}"

@@ -108,9 +108,9 @@ class Stage:
         keyword = instruction.keyword
         *patterns, destination = map(self._words.one, instruction.arguments)
         flags = {name: self._words.one(value) if name != "from" else value for name, value in instruction.flags.items()}
-        if "://" in "".join(patterns) and any(each.startswith(("http://", "https://", "ftp://")) for each in patterns):
-            told = "labkit does not download: fetch it with RUN, or put it into the context"
-            raise InvalidInput(f"source can't be a URL for {keyword}" + (f": {told}" if keyword == "ADD" else ""))
+        if any(each.startswith(("http://", "https://", "git@")) for each in patterns):
+            hint = ": labkit downloads nothing here: fetch it in a RUN, or put it into the context" if keyword == "ADD" else ""
+            raise InvalidInput(f"{keyword} failed: source can't be a URL for {keyword}{hint}")
         mode = copying.parse_mode(flags["chmod"]) if "chmod" in flags else None
         with self._source(flags.get("from", "")) as source:
             try:
