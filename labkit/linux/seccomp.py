@@ -109,21 +109,75 @@ def default_profile(capabilities: Collection[str]) -> Profile:
 @lru_cache(maxsize=16)
 def _default_profile(capabilities: frozenset[str]) -> Profile:
     with open(os.path.join(os.path.dirname(__file__), "seccomp_default.json"), "rb") as file:
-        data = json.load(file)
+        return profile(json.load(file), capabilities)
+
+
+def profile(data: object, capabilities: Collection[str]) -> Profile:
+    """A profile as Docker's users write it (``--security-opt seccomp=FILE``), for this machine and a bounding set.
+
+    It is OCI's, and besides it has ``archMap`` in place of ``architectures``, and for each rule a single ``name`` or several ``names``
+    and ``includes`` and ``excludes``: architectures and capabilities with which it is in force. ``InvalidInput`` names a wrong field.
+    """
+    from labkit import codec
+
+    given = codec.decode(_Profile, data)
     machine, arch = {"x86_64": ("SCMP_ARCH_X86_64", "amd64"), "aarch64": ("SCMP_ARCH_AARCH64", "arm64")}.get(os.uname().machine, ("", ""))
-    others = {entry["architecture"]: entry["subArchitectures"] for entry in data["archMap"]}
+    held = frozenset(capabilities)
 
-    def applies(includes: dict[str, list[str]], excludes: dict[str, list[str]]) -> bool:
-        here = arch in includes.get("arches", [arch])
-        return here and capabilities.issuperset(includes.get("caps", ())) and capabilities.isdisjoint(excludes.get("caps", ()))
+    def applies(rule: _Rule) -> bool:
+        here = not rule.includes.arches or arch in rule.includes.arches
+        there = arch in rule.excludes.arches
+        return here and not there and held.issuperset(rule.includes.caps) and held.isdisjoint(rule.excludes.caps)
 
-    rules = (
-        Rule(tuple(group["names"]), group["action"], group.get("errnoRet"), tuple(Arg(**arg) for arg in group.get("args", ())))
-        for group in data["syscalls"]
-        if applies(group.get("includes", {}), group.get("excludes", {}))
+    rules = tuple(
+        Rule(rule.names or (rule.name,), rule.action, rule.errnoRet, rule.args) for rule in given.syscalls if applies(rule)
     )
-    architectures = (machine, *others[machine]) if machine in others else ()
-    return Profile(data["defaultAction"], data["defaultErrnoRet"], architectures, syscalls=tuple(rules))
+    others = {entry.architecture: entry.subArchitectures for entry in given.archMap}
+    architectures = (machine, *others[machine]) if machine in others else given.architectures
+    return Profile(given.defaultAction, given.defaultErrnoRet, architectures, given.flags, given.listenerPath, given.listenerMetadata, rules)
+
+
+@record
+class _Condition:
+    """With what a rule is in force, or is not."""
+
+    arches: tuple[str, ...] = ()
+    caps: tuple[str, ...] = ()
+
+
+@record
+class _Rule:
+    """A rule of Docker's form."""
+
+    action: str
+    names: tuple[str, ...] = ()
+    name: str = ""
+    errnoRet: int | None = None
+    args: tuple[Arg, ...] = ()
+    includes: _Condition = _Condition()
+    excludes: _Condition = _Condition()
+
+
+@record
+class _Family:
+    """The architectures whose programs a machine runs, too."""
+
+    architecture: str
+    subArchitectures: tuple[str, ...] = ()
+
+
+@record
+class _Profile:
+    """A profile of Docker's form."""
+
+    defaultAction: str
+    defaultErrnoRet: int | None = None
+    architectures: tuple[str, ...] = ()
+    archMap: tuple[_Family, ...] = ()
+    flags: tuple[str, ...] = ()
+    listenerPath: str = ""
+    listenerMetadata: str = ""
+    syscalls: tuple[_Rule, ...] = ()
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,96 @@
+"""What lies between an image and the container's own layer: the mount points that every container needs, made once for each image.
+
+    active      4cfc314c4980           what this container writes, and nothing else: diff and commit look here
+    committed   9d1c…-init             /dev /proc /sys, empty /etc/hosts and their like, unless the image has them
+    committed   9d1c…                  the image's top layer; and the others below it
+
+Source: moby's ``daemon/initlayer``. Shown in notebook 06.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from labkit.errors import Conflict, NotFound
+from labkit.linux import overlays
+from labkit.storage import union
+
+if TYPE_CHECKING:
+    from labkit.engine.container import Container
+    from labkit.engine.engine import Engine
+    from labkit.image.image import Image
+    from labkit.storage.snapshots import Snapshots
+
+_DIRECTORIES = ("/dev", "/proc", "/sys")
+_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv")
+
+
+def ensure(engine: Engine, image: Image) -> str:
+    """The name of the snapshot that a container of this image stands on; it is made if there is none yet."""
+    top = engine.images.images.ensure_unpacked(image)
+    snapshots = engine.store.snapshots
+    name = f"{top or 'scratch'}-init"
+    try:
+        return snapshots.get(name).name
+    except NotFound:
+        return _make(snapshots, top, name)
+
+
+def _make(snapshots: Snapshots, top: str | None, name: str) -> str:
+    key = f"{name}-{os.getpid()}-{os.urandom(3).hex()}"
+    upper = snapshots.prepare(key, top).upper
+    try:
+        below = [layer.upper for layer in snapshots.stack(top)] if top else []
+        for path in _DIRECTORIES:
+            if _is_missing(path, below):
+                os.mkdir(upper + path, 0o755)
+        for path in _FILES:
+            if _is_missing(path, below) and _parent(path, below, upper):
+                with open(upper + path, "x"):
+                    os.chmod(upper + path, 0o755 if path == "/.dockerenv" else 0o644)
+        snapshots.commit(key, name)
+    except Conflict:  # somebody else has made it meanwhile
+        snapshots.remove(key)
+    except BaseException:
+        snapshots.remove(key)
+        raise
+    return name
+
+
+def _is_missing(path: str, below: list[str]) -> bool:
+    return union.provider(below, path) is None
+
+
+def _parent(path: str, below: list[str], upper: str) -> bool:
+    """The directory for a file, in this layer, as those below have it. False where it is no directory: then none is made for it."""
+    parent = os.path.dirname(path)
+    if parent == "/" or os.path.isdir(upper + parent):
+        return True
+    index = union.provider(below, parent)
+    if index is None:
+        os.mkdir(upper + parent, 0o755)
+        return True
+    there = below[index] + parent
+    if os.path.islink(there) or not os.path.isdir(there):
+        return False
+    os.mkdir(upper + parent)
+    found = os.stat(there)
+    os.chown(upper + parent, found.st_uid, found.st_gid)
+    shutil.copystat(there, upper + parent)
+    return True
+
+
+def size(engine: Engine, container: Container) -> int:
+    """Bytes of the files in a container's own layer."""
+    total = 0
+    for directory, _, files in os.walk(engine.store.snapshots.get(container.record.Snapshot).upper):
+        for name in files:
+            place = f"{directory}/{name}"
+            try:
+                if not overlays.is_whiteout(place):
+                    total += os.lstat(place).st_size
+            except FileNotFoundError:
+                continue
+    return total
