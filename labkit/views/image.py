@@ -4,9 +4,9 @@
     site:v1
       manifest  sha256:9b1c2d3e4f50    739 B   names the 4 below by digest
       config    sha256:0c5a1f6be2aa    1.4 kB  starts httpd -f -h /www
-      layer 3   sha256:51b9c07a12de    201 B   COPY index.html /www/
-      layer 2   sha256:2f0d9d4be0c3    612 B   COPY files /              ═ also in clock:v1
-      layer 1   sha256:77e1c5ad0f4b    1.0 MB  COPY programs /           ═ also in clock:v1
+      layer 3   sha256:51b9c07a12de    201 B   COPY file:… in /www/
+      layer 2   sha256:2f0d9d4be0c3    612 B   COPY dir:… in /           ═ also in clock:v1
+      layer 1   sha256:77e1c5ad0f4b    1.0 MB  COPY dir:… in /           ═ also in clock:v1
     clock:v1
       …
     named 10 times, kept 8 times
@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -196,11 +197,10 @@ class ImageTree(View):
         """A column for each image; a layer that neighbours share is one slab across them."""
         from matplotlib.patches import FancyBboxPatch
 
-        columns = list(self.parts.values())
-        layers = list(dict.fromkeys(part.digest for parts in columns for part in reversed(parts) if part.kind.startswith("layer")))
-        high = len(layers) + 2
-        figure, axes = drawing(1 + 2.6 * len(columns), 0.55 * (high + 0.6))
-        axes.set(xlim=(0, len(columns)), ylim=(0, high + 0.6))
+        columns = [[part for part in reversed(parts) if part.kind.startswith("layer")] for parts in self.parts.values()]
+        top = max(map(len, columns)) + 1
+        figure, axes = drawing(1 + 2.6 * len(columns), 0.55 * (top + 1.6))
+        axes.set(xlim=(0, len(columns)), ylim=(0, top + 1.6))
 
         def slab(left: int, right: int, level: int, words: str, colour: str) -> None:
             shape = FancyBboxPatch((left + 0.06, level + 0.1), right - left - 0.12, 0.76, boxstyle="round,pad=0,rounding_size=0.06",
@@ -209,12 +209,12 @@ class ImageTree(View):
             axes.text((left + right) / 2, level + 0.48, words, ha="center", va="center", size=8, color=INK)
 
         for column, (name, parts) in enumerate(self.parts.items()):
-            axes.text(column + 0.5, high + 0.25, name, ha="center", va="center", color=INK, weight="bold")
-            slab(column, column + 1, high - 1, f"manifest {parts[0].short}", "#fff8e1")
-            slab(column, column + 1, high - 2, f"config: {parts[1].says}", "#fff8e1")
-        for level, digest in enumerate(layers):
-            for left, right in _runs([any(part.digest == digest for part in parts) for parts in columns]):
-                part = next(part for part in columns[left] if part.digest == digest)
+            axes.text(column + 0.5, top + 1.25, name, ha="center", va="center", color=INK, weight="bold")
+            slab(column, column + 1, top, f"manifest {parts[0].short}", "#fff8e1")
+            slab(column, column + 1, top - 1, f"config: {parts[1].says}", "#fff8e1")
+        for level in range(top - 1):
+            row = [layers[level] if level < len(layers) else None for layers in columns]
+            for left, right, part in _runs(row):
                 words = f"{part.says}{f'  ({SHARED} one blob, {len(part.also) + 1} images)' if part.also else ''}"
                 slab(left, right, level, words, "#d9e8f5" if part.also else "#eceff1")
         return figure
@@ -257,21 +257,25 @@ def _parts(image: Image, name: str, owners: dict[str, list[str]]) -> tuple[Part,
 
 
 def _said(created_by: str) -> str:
-    """A step of the history without what the builder wraps it in."""
-    words = created_by.removeprefix("/bin/sh -c ").removeprefix("#(nop) ").strip()
-    return words if created_by.startswith("/bin/sh -c #(nop)") or not created_by.startswith("/bin/sh -c ") else f"RUN {words}"
+    """A step of the history without what the builder wraps it in, and without the digests of what was copied."""
+    words = created_by.removeprefix("/bin/sh -c ")
+    if words.startswith("#(nop)"):
+        words = words.removeprefix("#(nop)").strip()
+    elif words != created_by:
+        words = f"RUN {words}"
+    return re.sub(r"\b(file|dir|multi):[0-9a-f]{64}", r"\1:…", words).strip()
 
 
 def _cut(words: str) -> str:
     return words if len(words) <= _WIDEST else f"{words[: _WIDEST - 1]}…"
 
 
-def _runs(there: list[bool]) -> Iterator[tuple[int, int]]:
-    """From where to where it is True: of [True, True, False, True] (0, 2) and (3, 4)."""
-    start = None
-    for place, each in enumerate([*there, False]):
-        if each and start is None:
-            start = place
-        elif not each and start is not None:
-            yield start, place
-            start = None
+def _runs(row: list[Part | None]) -> Iterator[tuple[int, int, Part]]:
+    """Neighbours that are the same blob, as one: from which column to which."""
+    start = 0
+    for column, part in enumerate(row):
+        following = row[column + 1] if column + 1 < len(row) else None
+        if part is None or following is None or part.digest != following.digest:
+            if part is not None:
+                yield start, column + 1, part
+            start = column + 1

@@ -57,6 +57,21 @@ WRONG = {
         ('("mkdir", "mkdirat")', '("mkdir", "mkdirat", "open", "openat")', "forbids more than mkdir"),
         (", seccomp=profile", "", "mkdir went through"),
     ],
+    "images.spoilt": [
+        ("hashlib.sha256", "hashlib.sha512", "were well"),
+        ("hexdigest() != name", "hexdigest() == name", "the spoilt one is still there"),
+    ],
+    "images.pushed": [
+        ('f"{shop.address}/team/page:v2"', '"team/page:v2"', "no repository team/page"),
+        ("/page:v2", "/page", "no tag v2; it has latest"),
+        ('"site:v1"', '"clock:v1"', "another image"),
+    ],
+    "images.pinned": [("@{first.digest}", ":v1", "pushed second"), ("{first.digest}", "{second.digest}", "pushed second")],
+    "images.mirrored": [
+        ("[shop.url]", "[shop.address]", "daemon.json is refused"),
+        ("[shop.url]", '[shop.url + "/library"]', "daemon.json is refused"),
+        ("[shop.url]", '["https://" + shop.address]', "Nobody answers as a mirror"),
+    ],
 }
 
 

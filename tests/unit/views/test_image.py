@@ -45,8 +45,8 @@ def _add(images, name, command, **layers):
 @pytest.fixture
 def images(tmp_path):
     images = Images(Store(str(tmp_path / "store")))
-    _add(images, "site:v1", ("httpd", "-f"), **{"/bin/sh -c #(nop) COPY programs / ": BASE, "/bin/sh -c rm motd": PAGE})
-    _add(images, "clock:v1", (), **{"COPY programs /": BASE, "COPY tick /bin/": CLOCK})
+    _add(images, "site:v1", ("httpd", "-f"), **{f"/bin/sh -c #(nop) COPY dir:{'8' * 64} in / ": BASE, "/bin/sh -c rm motd": PAGE})
+    _add(images, "clock:v1", (), **{"COPY dir:… in /": BASE, "COPY tick /bin/": CLOCK})
     return images
 
 
@@ -69,7 +69,7 @@ def test_a_part_is_named_by_its_digest_and_measured(images):
 
 def test_it_says_what_an_image_starts_and_how_its_layers_came_about(images):
     text = str(ImageTree(images))
-    for words in "starts httpd -f", "starts nothing by itself", "RUN rm motd", "COPY programs /", "names the 3 below by digest":
+    for words in "starts httpd -f", "starts nothing by itself", "RUN rm motd", "COPY dir:… in /  ", "names the 3 below by digest":
         assert words in text
     assert "#(nop)" not in text
 
@@ -135,9 +135,15 @@ def test_look_again_sees_a_new_image_and_offers_its_parts(images):
 def test_the_figure_shows_a_shared_layer_as_one_slab(images):
     figure = ImageTree(images, "site:v1", "clock:v1").figure()
     words = [text.get_text() for text in figure.axes[0].texts]
-    assert sum("COPY programs /" in each for each in words) == 1
+    assert sum("COPY dir:… in /" in each for each in words) == 1
     assert any("one blob, 2 images" in each for each in words) and {"site:v1", "clock:v1"} <= set(words)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_in_the_figure_a_layer_that_others_have_elsewhere_is_drawn_apart(images):
+    _add(images, "odd:v1", (), own=CLOCK, base=BASE)
+    words = [text.get_text() for text in ImageTree(images, "site:v1", "odd:v1", "clock:v1").figure().axes[0].texts]
+    assert sum("one blob, 3 images" in each for each in words) == 3
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_040_000, "2.0 MB"), (3 * 10**9, "3.0 GB")])
