@@ -23,6 +23,7 @@ from labkit.errors import InvalidInput
 from labkit.records import record
 
 BLOCK = 512
+_PIECE = 256 << 10
 # Names and extended attributes are small. Go's archive/tar, and so Docker, draws the line at the same size.
 _RECORDS_LIMIT = 1 << 20
 
@@ -94,7 +95,7 @@ class Reader:
             if not have:
                 self._fill()
                 continue
-            count = min(have, self._left)
+            count = min(have, self._left, _PIECE)
             piece = memoryview(self._buffer)[self._position : self._position + count]
             self._position += count
             self._left -= count

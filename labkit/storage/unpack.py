@@ -37,6 +37,8 @@ from labkit.storage.tar import Entry
 
 _WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOLE = 4096
+_ZEROS = bytes(1 << 20)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OF_THE_ARCHIVE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.EISDIR, errno.EXDEV)
 
@@ -109,6 +111,7 @@ class _Unpacker:
             self._set_directory(self._tree.root, b".", b"", entry)
             return
         path = above + b"/" + name if above else name
+        self._keep(above)
         if self._links or self._whiteouts:
             self._links.pop(path, None)
         if entry.kind == tar.FILE:
@@ -167,8 +170,7 @@ class _Unpacker:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
             if entry.parts is None:
-                for piece in self._archive.contents():
-                    _write(fd, piece)
+                self._write_contents(fd, entry.size)
             else:
                 self._write_parts(fd, entry)
             os.fchown(fd, entry.uid, entry.gid)
@@ -179,6 +181,17 @@ class _Unpacker:
         finally:
             os.close(fd)
         self._size += entry.size
+
+    def _write_contents(self, fd: int, size: int) -> None:
+        has_hole = False
+        for piece in self._archive.contents():
+            if len(piece) >= _HOLE and not piece[0] and piece == _ZEROS[: len(piece)]:
+                os.lseek(fd, len(piece), os.SEEK_CUR)  # zeros need no room: Docker and we write holes out when we make an archive
+                has_hole = True
+            else:
+                _write(fd, piece)
+        if has_hole:
+            os.ftruncate(fd, size)
 
     def _write_parts(self, fd: int, entry: Entry) -> None:
         parts = iter(entry.parts or ())
@@ -256,13 +269,18 @@ class _Unpacker:
         self._implicit.pop(path, None)
         self._times[path] = entry.mtime
 
+    def _keep(self, directory: bytes) -> None:
+        """The directory, and those that it is in, are of this layer, too."""
+        while directory and directory not in self._made:
+            self._made.add(directory)
+            directory = directory.rpartition(b"/")[0]
+
     def _make_implicit(self, parent: int, name: bytes, path: bytes) -> None:
         """A directory that is missing on the way to an entry."""
         os.mkdir(name, 0o755, dir_fd=parent)
         os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask is
         self._implicit[path] = None
         self._times.pop(path, None)
-        self._made.add(path)
 
     def _clear_the_way(self, parent: int, name: bytes, path: bytes) -> None:
         """On the way to an entry something is no directory."""
@@ -271,7 +289,6 @@ class _Unpacker:
         self._replace_by_directory(parent, name, path)
         os.chmod(name, 0o755, dir_fd=parent)
         self._implicit[path] = None
-        self._made.add(path)
 
     def _replace_by_directory(self, parent: int, name: bytes, path: bytes) -> None:
         was_deleted = path in self._whiteouts
@@ -304,6 +321,7 @@ class _Unpacker:
         if target in (b"", b".", b".."):
             raise InvalidInput(f"layer: entry {entry} would delete a directory from within it")
         parent, above = self._tree.directory(head, self._make_implicit, self._clear_the_way)
+        self._keep(above)
         if name == _OPAQUE:
             if self._overlay:
                 _make_opaque(_name(parent, b"."))

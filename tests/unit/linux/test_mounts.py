@@ -92,14 +92,14 @@ def test_options_longer_than_a_page_are_refused_since_the_kernel_would_cut_them(
     assert not calls
 
 
-def test_an_overlay_of_many_layers_is_asked_for_by_descriptors(calls: list[Call], tmp_path: Path) -> None:
+def test_an_overlay_of_many_layers_is_asked_for_by_descriptors_but_for_the_topmost(calls: list[Call], tmp_path: Path) -> None:
     layers = [tmp_path / f"{index:0100}" for index in range(50)]
     for layer in layers:
         layer.mkdir()
     mounts.overlay([str(layer) for layer in layers], "/u", "/w", "/t")
     ((_, target, fstype, _, data),) = calls
     assert (target, fstype) == ("/t", "overlay")
-    assert data is not None and data.startswith("lowerdir=/proc/self/fd/") and data.endswith(",upperdir=/u,workdir=/w")
+    assert data is not None and data.startswith(f"lowerdir={layers[0]}:/proc/self/fd/") and data.endswith(",upperdir=/u,workdir=/w")
 
 
 def test_a_file_system_that_the_kernel_lacks_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
