@@ -100,11 +100,11 @@ def _registry_up() -> int:
         if lacking := recipes.missing(server.url):
             from labkit.cli import progress
 
-            names = ", ".join(recipe.name for recipe in lacking)
-            click.echo(f"The lab's registry answers on {server.url}. Its images are made, which takes a minute, once: {names} …")
+            click.echo(f"The lab's registry answers on {server.url}.")
+            click.echo(f"Its images are made, once, in about a minute: {', '.join(recipe.name for recipe in lacking)} …")
             with progress.shown() as report:
                 seed(report, server=server)
-        click.echo(f"The lab's registry answers on {server.url}, and has {', '.join(recipe.name for recipe in recipes.RECIPES)}.")
+        click.echo(f"The lab's registry on {server.url} has {', '.join(recipe.name for recipe in recipes.RECIPES)}.")
     except LabError as error:
         exits.report(error)
     return exits.DONE

@@ -27,12 +27,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from labkit.errors import LabError
+from labkit.errors import KernelError, LabError
 from labkit.image.progress import Progress, Report, silent
 from labkit.lab import registry, service
 from labkit.lab.seed import debian, recipes
@@ -66,8 +67,8 @@ def seed(
         return ()
     with service.locked(run, waiting=lambda: report(Progress("", "Waiting for another labkit that makes the images"))):
         wanted = recipes.RECIPES if again else _with_bases(recipes.missing(server.url))
-        with _emptied(workshop), open(f"{run}/log", "w") as log:
-            return _Workshop(workshop, server, log, report).make(wanted)
+        with _room(workshop) as directory, open(f"{run}/log", "w") as log:
+            return _Workshop(directory, server, log, report).make(wanted)
 
 
 class _Workshop:
@@ -92,8 +93,9 @@ class _Workshop:
                     raise failures[recipe.base]
                 self._prepare(recipe, wanted)
                 self._push(recipe, self._build(recipe))
-            except LabError as error:
-                failures[recipe.name] = error
+            except (LabError, OSError) as error:
+                place = f"the image {recipe.name} in {self.directory}"
+                failures[recipe.name] = error if isinstance(error, LabError) else KernelError.of(error, "make", place)
                 self.report(Progress(recipe.name, "Not made"))
         if failures:
             raise LabError(_told(failures))
@@ -181,11 +183,18 @@ def _normalise(context: str) -> None:
 
 
 @contextmanager
-def _emptied(directory: str) -> Iterator[None]:
-    """The directory, empty at the beginning, gone at the end."""
-    shutil.rmtree(directory, ignore_errors=True)
-    os.makedirs(directory)
+def _room(workshop: str) -> Iterator[str]:
+    """A directory of its own, gone at the end. What somebody left who was killed is removed, but he may have a child that still writes."""
     try:
-        yield
+        for name in os.listdir(workshop) if os.path.isdir(workshop) else ():
+            shutil.rmtree(f"{workshop}/{name}", ignore_errors=True)
+        os.makedirs(workshop, exist_ok=True)
+        directory = tempfile.mkdtemp(dir=workshop)
+    except OSError as error:
+        raise KernelError.of(error, "make a directory in", workshop) from None
+    try:
+        yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            os.rmdir(workshop)

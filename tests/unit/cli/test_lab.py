@@ -132,7 +132,7 @@ def test_up_makes_the_images_that_are_missing_and_says_what_it_does(
     monkeypatch.setattr(recipes, "missing", lambda url: recipes.RECIPES[1:])
     monkeypatch.setattr(seed, "seed", lambda report, server: report(Progress("debian", "extracting archives")))
     assert lab.main(["up"]) == 0
-    assert "which takes a minute, once: debian, nginx …\ndebian: extracting archives\n" in capsys.readouterr().out
+    assert "once, in about a minute: debian, nginx …\ndebian: extracting archives\n" in capsys.readouterr().out
 
 
 def test_where_images_cannot_be_made_up_says_so_and_starts_jupyterlab(
