@@ -10,16 +10,18 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from errno import EACCES, ENOENT, ENOEXEC
 from typing import TYPE_CHECKING
 
 from labkit.engine import etc_files, oci, oci_mounts, passwd, times
-from labkit.engine.container_file import Process
+from labkit.engine.container_file import Process, State
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 from labkit.linux import mounts, processes
 from labkit.runtime import container as runtime
 from labkit.runtime import planner
+from labkit.runtime import state as runtime_state
 from labkit.runtime.client import Job
 from labkit.runtime.spawner import Request
 from labkit.runtime.steps.filesystem import MountRoot
@@ -43,11 +45,14 @@ def bear(container: Container) -> None:
         finally:
             job.close()
         init, monitor = _who(job.pid)
-        container.exited.clear()
-        state = _running(container, init, monitor)
+        moment = times.text(times.now())
+        state = State("running", init, monitor, StartedAt=moment, FinishedAt=container.state.FinishedAt)
         container.save(State=state, HasBeenStarted=True)
+        container.exited.clear()
         while container.pending:
             container.pending.pop(0).connect(container.run_directory)
+        if not (container.record.Config.OpenStdin or container.record.Config.Tty):
+            _end_input(container)
         runtime.hear_started(runtime.knock(engine.runtime_root, container.id))
     except BaseException:
         runtime.delete(engine.runtime_root, container.id, force=True)
@@ -65,7 +70,7 @@ def plan(container: Container) -> Plan:
     user = passwd.resolve(record.Config.User, record.HostConfig.GroupAdd, passwd.in_layers(layers))
     etc_files.write(container.directory, hostname, record.HostConfig, engine.networks.addresses(container))
     share_memory(container)
-    setting = oci.Setting(container.directory, user, hostname, engine.cgroup_parent, joined)
+    setting = oci.Setting(container.directory, _files(container), user, hostname, engine.cgroup_parent, joined)
     spec = oci.configuration(record, setting)
     oci.write(container.directory, spec)
     overlay = engine.store.snapshots.overlay(record.Snapshot)
@@ -82,10 +87,11 @@ def _who(pid: int) -> tuple[Process, Process]:
     return Process(init.pid, init.start_time), Process(monitor.pid, monitor.start_time)
 
 
-def _running(container: Container, init: Process, monitor: Process) -> object:
-    from labkit.engine.container_file import State
-
-    return State("running", init, monitor, StartedAt=times.text(times.now()), FinishedAt=container.state.FinishedAt)
+def _end_input(container: Container) -> None:
+    """Nobody will ever write to it: a program that reads shall find the end, and not wait."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor, runtime_state.short(container.run_directory) as directory:
+        monitor.connect(f"{directory}/monitor.sock")
+        monitor.send(b"e")
 
 
 def _hostname(container: Container) -> str:
@@ -95,6 +101,12 @@ def _hostname(container: Container) -> str:
     if host.NetworkMode.startswith("container:"):
         return _hostname(container.engine.containers.get(host.NetworkMode.partition(":")[2]))
     return config.Hostname or container.short_id
+
+
+def _files(container: Container) -> str:
+    """Whose hosts and resolv.conf it has: who is in another container's network knows the same names as that one."""
+    mode = container.record.HostConfig.NetworkMode
+    return _files(container.engine.containers.get(mode.partition(":")[2])) if mode.startswith("container:") else container.directory
 
 
 def _joined(container: Container) -> dict[str, int]:

@@ -41,7 +41,7 @@ Condition = Literal["not-running", "next-exit", "removed"]
 
 @record
 class Exit:
-    """How a container ended; ``Error`` says why if it could not even be started or removed."""
+    """How a container ended; ``Error`` says why waiting for it was in vain."""
 
     StatusCode: int
     Error: str = ""
@@ -209,10 +209,10 @@ class Container:
         if condition not in self.waiting:
             raise InvalidInput(f'invalid condition: "{condition}"')
         future: Future[Exit] = Future()
-        wanted: Condition = condition  # type: ignore[assignment]  # it is one of them
+        wanted: Condition = condition
         with self.lock:
             if self.is_removed or (condition == "not-running" and not self.state.running):
-                future.set_result(Exit(self.state.ExitCode, self.state.Error if condition == "removed" else ""))
+                future.set_result(Exit(self.state.ExitCode))
                 return future
             self.waiting[wanted].append(future)
         future.add_done_callback(lambda _done: self._forget(wanted, future))
@@ -261,7 +261,7 @@ class Container:
             futures, self.waiting[condition][:] = list(self.waiting[condition]), []
             for future in futures:
                 if future.set_running_or_notify_cancel():
-                    future.set_result(Exit(self.state.ExitCode, self.state.Error))
+                    future.set_result(Exit(self.state.ExitCode))
 
     @property
     def age(self) -> int:

@@ -128,7 +128,7 @@ def save(directory: str, record: Record) -> None:
     path = f"{directory}/{FILE}"
     try:
         with open(f"{path}.new", "w") as file:
-            json.dump(codec.encode(record), file)
+            file.write(json.dumps(codec.encode(record)))
         os.rename(f"{path}.new", path)
     except OSError as error:
         raise KernelError.of(error, "write", path) from None

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.engine import birth, restarting, times
-from labkit.engine.container_file import Process
+from labkit.engine.container_file import Process, State
 from labkit.errors import Conflict, InvalidInput, LabError, NotFound
 from labkit.linux import processes
 from labkit.runtime import container as runtime
+from labkit.runtime import state as runtime_state
 
 if TYPE_CHECKING:
     from labkit.engine.container import Container
@@ -41,7 +44,7 @@ def start(container: Container) -> bool:
             raise Conflict("container is marked for removal and cannot be started")
         if container.state.paused:
             raise Conflict("cannot start a paused container, try unpause instead")
-        if container.state.alive:
+        if container.state.running:
             return False
         restarting.cancel(container)
         container.save(HasBeenManuallyStopped=False, RestartCount=0)
@@ -55,22 +58,32 @@ def run(container: Container) -> None:
         birth.bear(container)
     except LabError as error:
         failed = birth.told(error)
-        container.become(
-            Status="exited" if container.record.HasBeenStarted else "created",
-            Error=str(failed),
-            ExitCode=birth.exit_code(error),
-            FinishedAt=times.text(times.now()) if container.record.HasBeenStarted else times.NEVER,
-            Init=Process(),
-            Monitor=Process(),
-        )
-        container.exited.set()
-        give_up(container)
-        container.notify("not-running", "next-exit")
-        if container.record.HostConfig.AutoRemove:
-            container.remove(force=True, volumes=True)
+        _could_not_start(container, str(failed), birth.exit_code(error))
         raise failed from error
     container.tell("start")
     watch(container)
+
+
+def _could_not_start(container: Container, why: str, code: int) -> None:
+    """It is as it was, and says why; who waits for it is told."""
+    status = "created" if container.state.FinishedAt == times.NEVER else "exited"
+    _write_down(container, replace(container.state, Status=status, Error=why, ExitCode=code, Init=Process(), Monitor=Process()))
+    container.exited.set()
+    give_up(container)
+    container.notify("not-running", "next-exit")
+    if container.record.HostConfig.AutoRemove:
+        container.remove(force=True, volumes=True)
+
+
+def _write_down(container: Container, state: State, **changes: object) -> bool:
+    """Write what has happened whether we like it or not; if the disk is full, it is at least remembered. Whether it is on the disk."""
+    try:
+        container.save(State=state, **changes)
+    except LabError:
+        _log.exception("container %s: its state could not be written", container.short_id)
+        container.record = replace(container.record, State=state, **changes)  # type: ignore[arg-type]  # the names of its fields
+        return False
+    return True
 
 
 def give_up(container: Container) -> None:
@@ -95,6 +108,8 @@ def ended(container: Container, monitor: Process) -> None:
     with container.lock:
         if container.is_removed or not container.state.alive or container.state.Monitor != monitor:
             return
+        if container.engine.is_closing:
+            return  # the next engine finds it as we do
         code, moment = _exit(container)
         finish(container, code, moment)
 
@@ -110,15 +125,22 @@ def _exit(container: Container) -> tuple[int, int]:
 
 
 def finish(container: Container, code: int, moment: int) -> None:
-    """Write down that a container has ended, take back what its run has left, tell everybody; with its lock held."""
+    """Write down that a container has ended, take back what its run has left, tell everybody; with its lock held.
+
+    Without room on the disk the end is told, but the runtime's record of it stays, for the next engine to read.
+    """
     out_of_memory = bool(code) and _ran_out_of_memory(container)
     manually = container.record.HasBeenManuallyStopped
-    delay = None if manually or container.engine.is_closing else restarting.delay(container, code, moment)
-    container.save(
-        State=_ended(container, code, moment, out_of_memory, "exited" if delay is None else "restarting"),
-        RestartCount=container.record.RestartCount + (delay is not None),
+    delay = None if manually else restarting.delay(container, code, moment)
+    state = State(
+        Status="exited" if delay is None else "restarting",
+        ExitCode=code,
+        OOMKilled=out_of_memory,
+        StartedAt=container.state.StartedAt,
+        FinishedAt=times.text(moment),
     )
-    clear(container)
+    if _write_down(container, state, RestartCount=container.record.RestartCount + (delay is not None)):
+        clear(container)
     container.exited.set()
     if out_of_memory:
         container.tell("oom")
@@ -129,15 +151,6 @@ def finish(container: Container, code: int, moment: int) -> None:
         restarting.schedule(container, delay)
     elif container.record.HostConfig.AutoRemove and not container.keeps_when_stopped:
         container.remove(force=True, volumes=True)
-
-
-def _ended(container: Container, code: int, moment: int, out_of_memory: bool, status: str) -> object:
-    from dataclasses import replace
-
-    return replace(
-        container.state, Status=status, ExitCode=code, FinishedAt=times.text(moment), OOMKilled=out_of_memory, Init=Process(),
-        Monitor=Process(), Error="",
-    )  # fmt: skip
 
 
 def _ran_out_of_memory(container: Container) -> bool:
@@ -166,7 +179,6 @@ def stop(container: Container, timeout: float | None = None, signal: str | None 
         if not container.state.alive:  # it was about to be restarted
             container.become(Status="exited")
             container.tell("stop")
-            container.notify("removed") if container.is_removed else None
             return True
         _send(container, number)
     if timeout is None:
@@ -261,7 +273,7 @@ def unpause(container: Container) -> None:
     """Thaw it."""
     with container.lock:
         if not container.state.paused:
-            raise Conflict(f"Container {container.id} is not paused")
+            raise LabError(f"Container {container.id} is not paused")
         container.cgroup.thaw()
         container.become(Status="running")
         container.tell("unpause")
@@ -276,14 +288,10 @@ def _must_run(container: Container) -> None:
 
 def resize(container: Container, height: int, width: int) -> None:
     """Set the size of its terminal, through its monitor."""
-    import socket
-
-    from labkit.runtime import state
-
     _must_run(container)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor:
         try:
-            with state.short(container.run_directory) as directory:
+            with runtime_state.short(container.run_directory) as directory:
                 monitor.connect(f"{directory}/monitor.sock")
             monitor.send(f"r{height} {width}".encode())
         except OSError:

@@ -47,11 +47,12 @@ READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 class Setting:
     """What a configuration needs to know of the moment in which the container starts.
 
-    ``user`` is who ``Config.User`` means in its root file system; ``directory`` the bundle; ``joined`` the PIDs of the containers whose
-    namespaces it shares, by kind (pid, ipc, network); ``parent`` the control group above it.
+    ``directory`` is the bundle, ``files`` where its hosts and resolv.conf are; ``user`` who ``Config.User`` means in its root file system;
+    ``joined`` the PIDs of the containers whose namespaces it shares, by kind (pid, ipc, network); ``parent`` the control group above it.
     """
 
     directory: str
+    files: str
     user: User
     hostname: str
     parent: str = "labkit/containers"
@@ -69,7 +70,7 @@ def configuration(container: Record, setting: Setting) -> Spec:
         root=Root("rootfs", readonly=host.ReadonlyRootfs),
         hostname=setting.hostname if own_hostname else "",
         domainname=container.Config.Domainname if own_hostname else "",
-        mounts=oci_mounts.mounts(container, setting.directory, INIT if host.Init else ""),
+        mounts=oci_mounts.mounts(container, setting.directory, setting.files, INIT if host.Init else ""),
         annotations=dict(host.Annotations),
         linux=Linux(
             namespaces=namespaces,
@@ -231,12 +232,8 @@ def _namespaces(host: HostConfig, joined: Mapping[str, int]) -> tuple[Namespace,
         if mode.startswith("container:"):
             file = {"network": "net"}.get(kind, kind)
             found.append(Namespace(kind, f"/proc/{joined[kind]}/ns/{file}"))
-            if kind == "network":  # one host name for one network, as Docker has it
-                found.append(Namespace("uts", f"/proc/{joined[kind]}/ns/uts"))
-        elif mode != "host" and not any(each.type == kind for each in found):
+        elif mode != "host":
             found.append(Namespace(kind))
-    if host.NetworkMode == "host" and not host.UTSMode:
-        pass  # its own UTS namespace, with the host's name in it
     return tuple(found)
 
 

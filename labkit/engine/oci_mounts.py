@@ -20,12 +20,12 @@ SHM_SIZE = 64 << 20
 FILES = {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
 
 
-def mounts(container: Record, directory: str, init: str) -> tuple[Mount, ...]:
-    """All mounts of a container whose files are in ``directory``; with ``init`` the host's little init is bound there."""
+def mounts(container: Record, directory: str, files: str, init: str) -> tuple[Mount, ...]:
+    """All mounts of a container in ``directory``; hosts and resolv.conf are in ``files``; at ``init`` the host's little init is bound."""
     host = container.HostConfig
     taken = {posixpath.normpath(point.Destination) for point in container.Mounts}
     own = [mount for mount in _system(host, directory) if mount.destination not in taken]
-    own += [_file(f"{directory}/{name}", path) for path, name in FILES.items() if path not in taken]
+    own += [_file(f"{files}/{name}", path) for path, name in FILES.items() if path not in taken]
     if init:
         from labkit.engine.oci import init_program
 

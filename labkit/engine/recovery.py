@@ -89,10 +89,9 @@ def _starts_again(container: Container) -> bool:
     record = container.record
     if record.State.Status == "restarting":
         return True
-    policy = record.HostConfig.RestartPolicy.Name
-    if not record.HasBeenStarted or (record.HasBeenManuallyStopped and policy != "always"):
+    if not record.HasBeenStarted or (record.HasBeenManuallyStopped and record.HostConfig.RestartPolicy.Name != "always"):
         return False
-    return policy in ("always", "unless-stopped")
+    return restarting.wants(container, record.State.ExitCode)
 
 
 def _undo(engine: Engine, id: str) -> None:
