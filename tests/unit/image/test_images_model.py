@@ -17,7 +17,7 @@ from tests.layouts import image, layer
 
 NAMES = [parse(text) for text in ("web:latest", "web:2", "me/web:latest")]
 names = st.sampled_from(NAMES)
-numbers = st.integers(0, 2)
+numbers = st.integers(0, 1)
 
 
 class Names(RuleBasedStateMachine):
@@ -28,7 +28,7 @@ class Names(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         store = Store(self.directory.name)
         self.images = Images(store)
-        self.manifests = [image(store, layer(store, {"a": bytes([number])})) for number in range(3)]
+        self.manifests = [image(store, layer(store, {"a": bytes([number])})) for number in range(2)]
         self.ids = [self.images.of(manifest).id for manifest in self.manifests]
         self.model: dict[int, set[Reference]] = {}
 
@@ -100,5 +100,5 @@ class Names(RuleBasedStateMachine):
         assert len(self.images.keep()[0]) == 3 * len(self.model)
 
 
-Names.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+Names.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 test_names = Names.TestCase
