@@ -136,7 +136,7 @@ def _pairs(keyword: str, rest: str, escape: str) -> Arguments:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise InvalidInput(f"Syntax error - can't find = in \"{word}\". Must be of the form: name=value")
+            raise InvalidInput(f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value')
         if not name:
             raise InvalidInput(f"{keyword} names can not be blank")
         pairs += name, text

@@ -103,7 +103,7 @@ def workdir(current: str, wanted: str) -> str:
     """The directory that WORKDIR leads to."""
     if not wanted:
         raise InvalidInput("WORKDIR: cannot normalize nothing: the path is empty")
-    return wanted if wanted.startswith("/") else posixpath.normpath(f"/{current}/{wanted}".replace("//", "/"))
+    return wanted if wanted.startswith("/") else posixpath.normpath(posixpath.join("/", current, wanted))
 
 
 def with_variables(env: Iterable[str], pairs: Iterable[str]) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ class Stage:
             self._commit_layer(self.config, self._nop(f"{keyword} {told}{content} in {destination} ", ""), change, *more)
 
     def _below_workdir(self, destination: str) -> str:
-        path = posixpath.normpath(f"{self.config.WorkingDir or '/'}/{destination}")
+        path = posixpath.normpath(posixpath.join("/", self.config.WorkingDir, destination))
         return f"{path.rstrip('/')}/" if destination.endswith("/") or destination in (".", "./") else path
 
     @contextmanager
