@@ -93,8 +93,9 @@ ls = _listing("ls")
 
 
 @command("seed", at_most=0)
+@switch("--again", help="Build all of them, whatever is there")
 @switch("-q", "--quiet", help="Suppress verbose output")
-def seed(quiet: bool) -> None:
+def seed(again: bool, quiet: bool) -> None:
     """Build the lab's images busybox, debian and nginx, and push them to the lab's registry.
 
     What is there already, made from the same recipe, is not built again.
@@ -102,7 +103,9 @@ def seed(quiet: bool) -> None:
     from labkit.lab.seed import seed as build
 
     with progress.shown(quiet) as report:
-        build(report)
+        made = build(report, again)
+    if not made and not quiet:
+        print("All are there, made from the recipes of today.")
 
 
 @command("history", "IMAGE", at_least=1, at_most=1, complete=engines.names)
