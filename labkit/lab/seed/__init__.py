@@ -28,12 +28,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from labkit.errors import KernelError, LabError
+from labkit.errors import KernelError, LabError, Unreachable
 from labkit.image.progress import Progress, Report, silent
 from labkit.lab import registry, service
 from labkit.lab.seed import debian, recipes
@@ -87,6 +87,10 @@ class _Workshop:
     def make(self, wanted: Sequence[Recipe]) -> tuple[str, ...]:
         """Build and push, each image as far as it can be: then others are not lost with it."""
         failures: dict[str, LabError] = {}
+        try:
+            _ = self.images.store.snapshots  # found out now, before anything is fetched for it
+        except LabError as error:
+            raise LabError(_told({recipe.name: error for recipe in wanted})) from None
         for recipe in wanted:
             try:
                 if recipe.base in failures:
@@ -157,13 +161,11 @@ def _say(report: Report, name: str, step: str) -> None:
     report(Progress(name, step))
 
 
-def _told(failures: dict[str, LabError]) -> str:
+def _told(failures: Mapping[str, LabError]) -> str:
     """What is missing, why, and what to do about it."""
     causes = "; ".join(dict.fromkeys(str(error) for error in failures.values()))
-    remedy = "`labkit images seed` tries again"
-    if any(recipes.named(name).from_mirror for name in failures):
-        remedy = f"{remedy}, and needs a Debian mirror that answers; without these images all else works"
-    return f"not in the lab's registry: {', '.join(failures)}: {causes} ({remedy})"
+    first = "a Debian mirror must answer once" if any(isinstance(error, Unreachable) for error in failures.values()) else "mend that"
+    return f"not in the lab's registry: {', '.join(failures)}: {causes} ({first}, then `labkit images seed`; all else works without)"
 
 
 def _with_bases(wanted: Sequence[Recipe]) -> tuple[Recipe, ...]:

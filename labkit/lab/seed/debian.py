@@ -20,7 +20,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
-from labkit.errors import LabError, Unsupported
+from labkit.errors import LabError, Unreachable, Unsupported
 
 SUITE = "trixie"
 EPOCH = 1_767_225_600
@@ -56,8 +56,8 @@ _DOWNLOAD = (
 def bootstrap(tarball: str, directory: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
     """Write the root file system to ``tarball``, and ``packages`` with all that they need besides it, as .deb, to ``directory``.
 
-    ``say`` is told each step. Takes ten seconds on a fast line. Raises ``Unsupported`` if a program is missing, ``LabError`` with the
-    last words of apt if no mirror answers, or not with what it should.
+    ``say`` is told each step. Takes ten seconds on a fast line. Raises ``Unsupported`` if a program is missing, ``Unreachable`` with
+    the word of apt on it if no mirror answers, or not with what it should.
     """
     if not (program := shutil.which(PROGRAM)) or not os.path.exists(KEYRING):
         raise Unsupported("to make the images debian and nginx: apt-get install mmdebstrap debian-archive-keyring (`make setup` does)")
@@ -70,7 +70,7 @@ def bootstrap(tarball: str, directory: str, packages: Sequence[str], say: Callab
             break
         failures.append(failure)
     else:
-        raise LabError(failures[0])
+        raise LabError(failures[0]) if "No space left" in failures[0] else Unreachable(failures[0])
     shutil.rmtree(f"{directory}/partial", ignore_errors=True)
     for name in os.listdir(directory):
         if not name.endswith(".deb"):
