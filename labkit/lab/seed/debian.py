@@ -93,9 +93,9 @@ def _run(command: Sequence[str], directory: str, packages: Sequence[str], say: C
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line.strip())
-            if step := re.fullmatch(r"I: (\w+ing [^/]*?)(\.\.\.)?", line.strip()):
+        for line in filter(None, map(str.strip, process.stdout)):
+            said.append(line)
+            if step := re.fullmatch(r"I: (\w+ing [^/]*?)(\.\.\.)?", line):
                 say(step[1])
     if process.returncode == 0:
         return None
