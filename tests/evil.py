@@ -137,6 +137,16 @@ def die_after(count: int) -> Reply:
     return reply
 
 
+def die_at(offset: int) -> Reply:
+    """Close the connection at this byte of the blob, again and again."""
+
+    def reply(request: Request) -> None:
+        _part(request, max(0, offset - request.registry.content(request)[1]))
+        request.cut()
+
+    return reply
+
+
 def redirect(location: str) -> Reply:
     return status(307, {"Location": location})
 

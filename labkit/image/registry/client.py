@@ -28,6 +28,7 @@ from labkit.image.registry.transport import DEFAULT_PATIENCE, Answer, Patience, 
 from labkit.storage import digests
 
 _ACCEPTED = ", ".join((*media.MANIFESTS, *media.INDEXES))
+_PROGRESS = 64 << 10  # bytes before a connection broke, for which it was worth trying
 _PAGE = 1000  # names
 _MAX_PAGES = 1000
 
@@ -115,7 +116,7 @@ class Client:
                     yield chunk
                 return
             except Passing as failure:
-                failures = 1 if offset > before else failures + 1  # patience grows back with each byte
+                failures = 1 if offset - before >= _PROGRESS else failures + 1  # patience grows back with what arrives
                 self.transport.bear(failure, failures, waiting)
 
     def delete_blob(self, repository: str, digest: str) -> None:

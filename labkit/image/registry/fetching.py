@@ -51,8 +51,10 @@ class Fetching:
         if descriptor.size > MAX_DOCUMENT:
             raise InvalidInput(f"blob {descriptor.digest}: has {descriptor.size} bytes, more than the {MAX_DOCUMENT} of a document")
         with self._store.blobs.writer(descriptor.digest, descriptor.size) as writer:
-            for _ in self._bytes(writer, descriptor):
+            for _ in self._sources(writer, descriptor):  # without a word: a config is no layer
                 pass
+            if not writer.there:
+                writer.commit()
         return self._store.blobs.read(descriptor.digest, MAX_DOCUMENT)
 
     def layers(self, manifest: Manifest, config: ImageConfig) -> None:
@@ -91,9 +93,9 @@ class Fetching:
                 try:
                     return self._through(writer, layer, is_unpacked)
                 except InvalidInput:
+                    writer.restart()  # nobody shall go on from what is wrong
                     if not resumed or self._stopped.is_set():
-                        raise
-                    writer.restart()  # what an earlier pull has left may have come from somebody who lies
+                        raise  # else it is what an earlier pull has left that may have come from somebody who lies
 
     def _through(self, writer: BlobWriter, layer: Descriptor, is_unpacked: bool) -> Pending | None:
         arriving = self._bytes(writer, layer)

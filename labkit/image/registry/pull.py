@@ -112,6 +112,7 @@ class _Pull:
         """All of it from one place. ``_Missing`` if it is not there."""
         with Client(endpoint, self._credentials(endpoint.host if endpoint.is_mirror else self._name.domain), patience) as client:
             if (here := self._here()) and (digest := self._current(client)) in self._digests(here):
+                self._report(Progress(self._wanted, f"Pulling from {self._repository}"))
                 return self._named(here.descriptor, digest, here)
             found = self._find(client)
             self._report(Progress(self._wanted, f"Pulling from {self._repository}"))

@@ -46,7 +46,7 @@ def pulled(images: Images, said: list[Progress]) -> Callable[..., Image]:
     """``pulled("127.0.0.1:5000/me/web:v1")``: pull into the store, without much patience."""
 
     def call(name: str, settings: Settings = Settings(), **how: object) -> Image:  # noqa: B008
-        return pull.pull(images, references.parse(name), settings=settings, report=said.append, patience=QUICK, **how)  # type: ignore[arg-type]
+        return pull.pull(images, references.parse(name), settings=settings, report=said.append, **{"patience": QUICK, **how})  # type: ignore[arg-type]
 
     return call
 
@@ -101,5 +101,5 @@ def statuses(said: list[Progress], part: str = "") -> list[str]:
 
 def rubbish(images: Images) -> list[str]:
     """What is in the store and belongs to nobody: unfinished downloads, snapshots on their way."""
-    root = images.store.root
-    return [*os.listdir(f"{root}/images/ingest"), *os.listdir(f"{root}/snapshots/active"), *os.listdir(f"{root}/snapshots/trash")]
+    places = (f"{images.store.root}/{place}" for place in ("images/ingest", "snapshots/active", "snapshots/trash"))
+    return [name for place in places if os.path.isdir(place) for name in os.listdir(place)]
