@@ -32,7 +32,7 @@ def pack(upper: str, below: Sequence[str] | None = None, latest: int | None = No
     """The archive of the layer in ``upper``, in pieces.
 
     With ``below``, the directories of the layers under it, topmost first (none for a lowest layer), deletions of what is not there
-    anyhow are left out, and so is a root directory that is as it was. ``latest`` is as in ``Members``.
+    anyhow are left out, and so is a root directory that is as it was and holds nothing. ``latest`` is as in ``Members``.
     """
     with trees.Tree(upper) as tree:
         try:
@@ -53,7 +53,7 @@ def _pack(tree: trees.Tree, below: Sequence[str] | None, archive: members.Member
                 yield members.whiteout(path)
             continue
         members.refuse_name(name, path)
-        if path or not below or not _is_same(here, below[0]):
+        if path or not below or os.listdir(here) or not _is_same(here, below[0]):
             yield from archive.member(path)
         if stat.S_ISDIR(found.st_mode):
             if overlays.is_opaque(here) and _is_there(below, path):

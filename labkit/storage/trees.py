@@ -152,39 +152,51 @@ def _link(name: bytes, directory: int) -> bytes | None:
 
 
 def remove(path: str | bytes, directory: int | None = None) -> None:
-    """``rm -rf``: what is gone is fine.
-
-    A directory in a directory is lifted up to the top first, so that no depth is too deep and few descriptors are needed.
-    """
+    """``rm -rf``: what is gone is fine. Down and up again with one descriptor, so that no depth is too deep. ``OSError`` if it fails."""
     try:
-        top = os.open(path, _OPEN, dir_fd=directory)
+        here = os.open(path, _OPEN, dir_fd=directory)
     except FileNotFoundError:
         return
     except NotADirectoryError:
         os.unlink(path, dir_fd=directory)
         return
     try:
-        lifted = os.urandom(8).hex().encode()
-        waiting = [b"."]
-        while waiting:
-            place = waiting.pop()
-            here = os.open(place, _OPEN, dir_fd=top)
-            try:
-                with os.scandir(here) as entries:
-                    found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-                for number, (name, is_directory) in enumerate(found):
-                    if not is_directory:
-                        os.unlink(name, dir_fd=here)
-                    elif place == b".":
-                        waiting.append(name)
-                    else:
-                        new = b"%s-%d-%d" % (lifted, len(waiting), number)
-                        os.rename(name, new, src_dir_fd=here, dst_dir_fd=top)
-                        waiting.append(new)
-            finally:
-                os.close(here)
-            if place != b".":
-                os.rmdir(place, dir_fd=top)
+        way: list[tuple[bytes, tuple[int, int]]] = []  # down to here: the name of each directory, and which one it is in
+        ahead = [_empty(here)]
+        while ahead[-1] or way:
+            if ahead[-1]:
+                name = ahead[-1].pop()
+                way.append((name, _identity(here)))
+                here = _move(here, name)
+                ahead.append(_empty(here))
+            else:
+                name, above = way.pop()
+                ahead.pop()
+                here = _move(here, b"..")
+                if _identity(here) != above:
+                    raise OSError(errno.EBUSY, "a directory was moved while it was removed")
+                os.rmdir(name, dir_fd=here)
         os.rmdir(path, dir_fd=directory)
     finally:
-        os.close(top)
+        os.close(here)
+
+
+def _empty(directory: int) -> list[bytes]:
+    """Remove all but directories; the names of these."""
+    with os.scandir(directory) as entries:
+        found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+    return [name for name, is_directory in found if is_directory]
+
+
+def _move(here: int, name: bytes) -> int:
+    there = os.open(name, _OPEN, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    status = os.fstat(directory)
+    return status.st_dev, status.st_ino
