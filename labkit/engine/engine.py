@@ -98,6 +98,8 @@ class Engine:
 
     def close(self) -> None:
         """Let go of everything; containers that run go on, and the next engine takes them up."""
+        if self.is_closing:
+            return
         self.is_closing = True
         self.events.close()
         self.supervisor.close()

@@ -72,7 +72,7 @@ def test_who_is_killed_stays_dead_and_a_new_start_begins_to_count_anew(engine: E
 def test_between_two_runs_it_is_restarting_and_can_be_removed_by_force(engine: Engine, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restarting, "FIRST", 100.0)
     box = make(*FAILS, RestartPolicy=RestartPolicy("always"))
-    ended = box.wait()
+    ended = box.wait("next-exit")
     box.start()
     assert ended.result(SECONDS).StatusCode == 9
     with box.lock:
@@ -86,7 +86,7 @@ def test_between_two_runs_it_is_restarting_and_can_be_removed_by_force(engine: E
 def test_a_policy_that_changes_takes_effect_at_once(engine: Engine, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restarting, "FIRST", 100.0)
     box = make(*FAILS, RestartPolicy=RestartPolicy("always"))
-    ended = box.wait()
+    ended = box.wait("next-exit")
     box.start()
     ended.result(SECONDS)
     box.update(Update(RestartPolicy=RestartPolicy("no")))
