@@ -67,8 +67,8 @@ def build(
     opened = contexts.directory(context, dockerfile_path) if isinstance(context, str) else nullcontext(context)
     with opened as inputs, images.store.changing():
         file = _cut(dockerfile.parse(inputs.dockerfile), target)
+        running.tidy(images.store)  # first: a container holds its layer
         working.tidy(images.store)
-        running.tidy(images.store)
         job = Job(images.store, inputs, report, network, _epoch() if epoch is None else epoch, not no_cache, file.escape)
         built = _Build(images, job, file, args or {}, labels or {}, pull, always_pull).all()
         if not built.id:

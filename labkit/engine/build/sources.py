@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from labkit.engine.build import patterns, sums
 from labkit.engine.build.ignore import Ignore
-from labkit.errors import InvalidInput, NotFound
+from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.linux import paths
 from labkit.records import record
 
@@ -70,7 +70,7 @@ class Source:
         try:
             with paths.inside(self.root, path) as spot:
                 real = os.readlink(spot)
-        except NotFound:
+        except (NotFound, KernelError):
             return ""
         return sums.of_file(real, os.path.relpath(real, self.root), self.owner)
 
