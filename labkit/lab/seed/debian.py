@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 
 from labkit.errors import LabError, Unreachable, Unsupported
@@ -71,6 +72,7 @@ def bootstrap(tarball: str, directory: str, packages: Sequence[str], say: Callab
         failures.append(failure)
     else:
         raise LabError(failures[0]) if "No space left" in failures[0] else Unreachable(failures[0])
+    _add_dev(tarball)
     shutil.rmtree(f"{directory}/partial", ignore_errors=True)
     for name in os.listdir(directory):
         if not name.endswith(".deb"):
@@ -102,6 +104,14 @@ def _run(command: Sequence[str], directory: str, packages: Sequence[str], say: C
     # apt's own word on it comes first; then mmdebstrap complains that apt has failed.
     errors = [line for line in said if line.startswith(("E:", "error:"))] or said[-1:] or [f"exit code {process.returncode}"]
     return re.sub(r"^\w+: (Failed to fetch (\S+)  )?", lambda found: f"{found[2]}: " if found[2] else "", errors[0])
+
+
+def _add_dev(tarball: str) -> None:
+    """mmdebstrap leaves out the devices, for a runtime makes them, but with them the directory that they are in."""
+    with tarfile.open(tarball, "a") as tar:
+        dev = tarfile.TarInfo("./dev")
+        dev.type, dev.mode, dev.mtime = tarfile.DIRTYPE, 0o755, EPOCH
+        tar.addfile(dev)
 
 
 def _mirrors() -> Iterator[str]:

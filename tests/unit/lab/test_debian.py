@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,12 @@ def test_an_end_without_a_word_is_told_with_its_exit_code(fakes: Fakes) -> None:
     fakes.program("mmdebstrap", code=3)
     with pytest.raises(Unreachable, match="exit code 3"):
         bootstrap(fakes)
+
+
+def test_a_directory_for_devices_is_added_to_what_mmdebstrap_makes(fakes: Fakes) -> None:
+    bootstrap(fakes)
+    with tarfile.open(fakes.directory / "rootfs.tar") as tar:
+        assert [(entry.name, entry.isdir(), entry.mtime) for entry in tar] == [("./dev", True, debian.EPOCH)]
 
 
 def test_only_packages_are_left_beside_the_tar(fakes: Fakes) -> None:
