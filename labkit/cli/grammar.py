@@ -75,7 +75,7 @@ class Command(click.Command):
         ctx.params.update(switched)
         given = len(ctx.params.get("words") or ())
         if given < self.at_least or (self.at_most is not None and given > self.at_most):
-            raise Mistake(f"labkit: '{ctx.command_path}' requires {_arguments(self.at_least, self.at_most)}", ctx)
+            raise Mistake(f"labkit: '{ctx.command_path}' requires {_arguments(given, self.at_least, self.at_most)}", ctx)
         return rest
 
     def invoke(self, ctx: click.Context) -> object:
@@ -178,9 +178,8 @@ def value(*names: str, kind: str = "string", help: str, default: str | None = ""
     return click.option(*names, metavar=kind, default=default, help=help, hidden=hidden)
 
 
-def _arguments(at_least: int, at_most: int | None) -> str:
-    bound = "" if at_least == at_most else "at least " if at_most is None else "at most "
-    count = at_least if at_most is None or at_least == at_most else at_most
-    if at_least and at_most is not None and at_least != at_most:
-        return f"at least {at_least} and at most {at_most} arguments"
-    return f"{bound}{count} argument{'' if count == 1 else 's'}" if count or bound else "no arguments"
+def _arguments(given: int, at_least: int, at_most: int | None) -> str:
+    """What is required, as docker says it to who gave too few or too many."""
+    count = at_least if given < at_least else at_most or 0
+    bound = "" if at_least == at_most else "at least " if given < at_least else "at most "
+    return f"{bound}{count} argument{'' if count == 1 else 's'}" if count else "no arguments"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # What stands for a layer that is done with, and needs no line while others need it more.
 _DONE = ("Pull complete", "Already exists", "Pushed", "Layer already exists", "Mounted from")
 _RESTING = (*_DONE, "Download complete", "Waiting", "Preparing")
+_line = threading.Lock()
 
 
 @contextmanager
@@ -64,7 +65,9 @@ def _plain(said: Progress) -> None:
     if is_warning(said):
         _warn_only(said)
     elif said.current is None:
-        print(said, flush=True)
+        with _line:  # layers are told of by threads of their own
+            sys.stdout.write(f"{said}\n")
+            sys.stdout.flush()
 
 
 class Display:

@@ -55,8 +55,8 @@ def test_options_are_read_as_docker_reads_them(
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("", 1, "labkit: 'labkit try' requires at least 1 and at most 3 arguments"),
-        ("a b c d", 1, "labkit: 'labkit try' requires at least 1 and at most 3 arguments"),
+        ("", 1, "labkit: 'labkit try' requires at least 1 argument"),
+        ("a b c d", 1, "labkit: 'labkit try' requires at most 3 arguments"),
         ("--nope a", 125, "unknown flag: --nope"),
         ("--quite a", 125, "unknown flag: --quite (did you mean --quiet?)"),
         ("-Z a", 125, "unknown shorthand flag: 'Z' in -Z"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 
@@ -56,6 +57,25 @@ def test_in_a_file_there_is_a_line_for_each_step_but_none_for_bytes(capsys: pyte
         "Digest: sha256:c0ffee",
     ]
     assert captured.err == WARNING
+
+
+def test_lines_of_several_threads_stay_whole() -> None:
+    """Python's own print writes a line and its end in two."""
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            count = super().write(text)
+            written.wait(0.01)  # gives way to the other thread, as the kernel may
+            return count
+
+    written, out = threading.Event(), Slow()
+    with contextlib.redirect_stdout(out), progress.shown() as report:
+        threads = [threading.Thread(target=report, args=(Progress(name, "Pushed"),)) for name in ("a", "b", "c")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(out.getvalue().splitlines()) == ["a: Pushed", "b: Pushed", "c: Pushed"]
 
 
 def test_quiet_still_warns(capsys: pytest.CaptureFixture[str]) -> None:

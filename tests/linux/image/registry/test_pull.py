@@ -62,7 +62,8 @@ def test_a_second_pull_transfers_nothing(registry: Registry, pulled: Pulled, sai
     registry.stop()
     asked = [(request.method, request.path) for request in registry.requests()[before:] if request.path != "/v2/"]
     assert asked == [("HEAD", "/v2/me/web/manifests/v1")]
-    assert statuses(said) == [f"Digest: {NGINX.digest}", f"Status: Image is up to date for {registry.address}/me/web:v1"]
+    end = [f"Digest: {NGINX.digest}", f"Status: Image is up to date for {registry.address}/me/web:v1"]
+    assert statuses(said) == ["v1: Pulling from me/web", *end]
 
 
 def test_a_pull_by_digest_that_is_here_asks_nobody(registry: Registry, pulled: Pulled) -> None:
