@@ -32,10 +32,12 @@ def find(root: str, name: str) -> User:
     if uid is None:
         raise NotFound(f"unable to find user {user}: no matching entries in passwd file")
     if colon and group:
-        return User(uid, _group(root, group))
+        gid = _group(root, group)
+        return User(uid, gid, additionalGids=(gid,))
     gid = _id(known[3]) if known else 0
-    also = tuple(_id(line[2]) for line in _lines(root, "/etc/group", 3) if known and known[0] in line[-1].split(","))
-    return User(uid, gid, additionalGids=also)
+    also = [_id(line[2]) for line in _lines(root, "/etc/group", 3) if known and known[0] in line[-1].split(",")]
+    # Its own group is among them: else a file that its group may not read would be open to a process that drops that group.
+    return User(uid, gid, additionalGids=tuple(dict.fromkeys((gid, *also))))
 
 
 def owner(root: str, text: str) -> tuple[int, int]:

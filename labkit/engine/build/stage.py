@@ -200,7 +200,7 @@ class Stage:
         after = replace(
             before.config,
             created=now,
-            author=self._author or before.config.author,
+            author=self._author,
             config=config,
             rootfs=RootFS("layers", diff_ids),
             history=(*before.config.history, entry),

@@ -98,15 +98,15 @@ def root(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "user"),
     [
-        ("", User(0, 0)),
-        ("root", User(0, 0)),
-        ("ada", User(5, 6, additionalGids=(50,))),
-        ("5", User(5, 6, additionalGids=(50,))),
-        ("ada:staff", User(5, 50)),
-        ("ada:77", User(5, 77)),
-        ("99", User(99, 0)),
-        ("99:98", User(99, 98)),
-        ("7", User(8, 8)),
+        ("", User(0, 0, additionalGids=(0,))),
+        ("root", User(0, 0, additionalGids=(0,))),
+        ("ada", User(5, 6, additionalGids=(6, 50))),
+        ("5", User(5, 6, additionalGids=(6, 50))),
+        ("ada:staff", User(5, 50, additionalGids=(50,))),
+        ("ada:77", User(5, 77, additionalGids=(77,))),
+        ("99", User(99, 0, additionalGids=(0,))),
+        ("99:98", User(99, 98, additionalGids=(98,))),
+        ("7", User(8, 8, additionalGids=(8,))),
     ],
 )
 def test_a_user_is_looked_up_in_the_images_own_files(root: str, name: str, user: User) -> None:
@@ -130,8 +130,8 @@ def test_owners_of_files_are_numbers_or_names_of_the_image(root: str) -> None:
 
 
 def test_an_image_without_files_knows_no_names_and_all_numbers(tmp_path: Path) -> None:
-    assert users.find(str(tmp_path), "") == User(0, 0)
-    assert users.find(str(tmp_path), "5:6") == User(5, 6)
+    assert users.find(str(tmp_path), "") == User(0, 0, additionalGids=(0,))
+    assert users.find(str(tmp_path), "5:6") == User(5, 6, additionalGids=(6,))
 
 
 def test_a_link_in_an_image_does_not_lead_to_the_hosts_users(tmp_path: Path) -> None:
