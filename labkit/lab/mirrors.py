@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ def forget(url: str, path: str = settings.PATH) -> bool:
     except FileNotFoundError:
         return False
     os.unlink(path)
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(path))  # if that was all that was in it
     return True
 
 

@@ -158,7 +158,9 @@ def _directories(marks: Marks, all: bool) -> Iterator[str]:
 
 def _kept(run: str, lib: str) -> set[str]:
     """Images, wherever they are, and what belongs to a server that runs. Locks go with what they guard."""
-    kept = {f"{lib}/{name}" for name in ("images", "build", "registry", "lock", "snapshots/committed", "snapshots/lock")}
+    names = ("images", "build", "registry", "lock", "snapshots/committed", "snapshots/empty", "snapshots/lock")
+    emptied = ("snapshots/active/.", "snapshots/trash/.")  # the directories themselves, for who has them open; not what is in them
+    kept = {f"{lib}/{name}" for name in (*names, *emptied)}
     if jupyter.running(f"{run}/jupyter"):
         kept |= {f"{run}/jupyter", f"{lib}/jupyter"}
     if registry.running(f"{run}/registry"):
