@@ -14,9 +14,13 @@ repository client with certificates"; ``man 7 environ`` has no word on proxies, 
 from __future__ import annotations
 
 import glob
+import socket
 import ssl
 import threading
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 
+import httpcore
 import httpx
 
 from labkit.errors import InvalidInput, Unsupported
@@ -36,6 +40,8 @@ class Connections:
         self._clients: dict[tuple[bool, bool, bool], httpx.Client] = {}
         self._scheme = endpoint.schemes[0] if len(endpoint.schemes) == 1 else ""
         self._lock = threading.RLock()
+        self._sockets: set[socket.socket] = set()
+        self.aborted = threading.Event()
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -49,7 +55,28 @@ class Connections:
                 self._scheme = self._find_scheme()
             return self._scheme
 
-    def client(self, url: httpx.URL) -> httpx.Client:
+    def send(self, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | Iterable[bytes] | None) -> httpx.Response:
+        """One request; the answer's body is not read yet, and redirects are not followed."""
+        if self.aborted.is_set():
+            raise httpx.ConnectError("given up")
+        client = self._client(url)
+        request = client.build_request(method, url, headers=headers, content=content, extensions={"trace": self._keep_socket})
+        return client.send(request, stream=True)
+
+    def abort(self) -> None:
+        """Break all connections, from another thread, for good. Closing a socket would not wake up who reads from it; this does."""
+        self.aborted.set()
+        for connection in tuple(self._sockets):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _keep_socket(self, event: str, info: Mapping[str, object]) -> None:
+        """httpcore tells what it does; what becomes a TLS connection is first one without."""
+        stream = info.get("return_value")
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")) and isinstance(stream, httpcore.NetworkStream):
+            self._sockets.add(stream.get_extra_info("socket"))
+
+    def _client(self, url: httpx.URL) -> httpx.Client:
         """The client for a URL, which may be of another host: where the registry redirects to, or gets its tokens from."""
         direct = is_loopback(url.netloc.decode())
         secure = url.scheme == "https"
@@ -66,7 +93,7 @@ class Connections:
         for scheme in self._endpoint.schemes:
             url = httpx.URL(f"{scheme}://{self._endpoint.host}/v2/")
             try:
-                with self.client(url).stream("GET", url) as response:
+                with closing(self.send("GET", url, {}, None)) as response:
                     if scheme == "http" and response.status_code == 400:
                         continue  # what servers say to plain HTTP on a port of TLS
                     return scheme

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event, Lock
 
 from labkit.errors import InvalidInput, LabError
@@ -63,18 +63,22 @@ class Fetching:
         there = [self._store.layers.has(chain) for chain in chains]
         for layer, is_unpacked in zip(manifest.layers, there, strict=True):
             self._say(layer, "Already exists" if is_unpacked and self._store.blobs.has(layer.digest) else "Pulling fs layer")
-        with ThreadPoolExecutor(_AT_ONCE, "pull") as threads:
-            arriving = [threads.submit(self._guarded, *job) for job in zip(manifest.layers, there, strict=True)]
-            try:
-                for number, future in enumerate(arriving):
-                    if unpacked := future.result():
-                        self._commit(manifest.layers[number], unpacked, config.rootfs.diff_ids[number], chains, number)
-            except BaseException as error:
-                self._stop(error)
-                for future in arriving:
-                    if not future.cancel() and not future.exception() and (unpacked := future.result()):
-                        self._store.layers.discard(unpacked)  # one that is committed stays
-                raise self._failure or error from None
+        threads = ThreadPoolExecutor(_AT_ONCE, "pull")
+        arriving: list[Future[Pending | None]] = []
+        try:
+            arriving += [threads.submit(self._guarded, *job) for job in zip(manifest.layers, there, strict=True)]
+            for number, future in enumerate(arriving):
+                if unpacked := future.result():
+                    self._commit(manifest.layers[number], unpacked, config.rootfs.diff_ids[number], chains, number)
+        except BaseException as error:
+            self._stop(error)
+            threads.shutdown(cancel_futures=True)
+            for future in arriving:
+                if not future.cancelled() and not future.exception() and (unpacked := future.result()):
+                    self._store.layers.discard(unpacked)  # one that is committed stays
+            raise self._failure or error from None
+        finally:
+            threads.shutdown()
 
     def _guarded(self, layer: Descriptor, is_unpacked: bool) -> Pending | None:
         """One layer; its failure is the end of all."""

@@ -91,14 +91,15 @@ class _Push:
         for layer in layers.values():
             self._say(layer, "Preparing")
         sources = self._sources()
-        with ThreadPoolExecutor(_AT_ONCE, "push") as threads:
-            try:
-                for done in [threads.submit(self._layer, layer, sources.get(layer.digest)) for layer in layers.values()]:
-                    done.result()
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                self._client.abort()
-                raise
+        threads = ThreadPoolExecutor(_AT_ONCE, "push")
+        try:
+            for done in [threads.submit(self._layer, layer, sources.get(layer.digest)) for layer in layers.values()]:
+                done.result()
+        except BaseException:
+            self._client.abort()
+            raise
+        finally:
+            threads.shutdown(cancel_futures=True)
         if self._client.blob_size(self._name.repository, manifest.config.digest) != manifest.config.size:
             self._upload(manifest.config, None)
         data = self._blobs.read(self._image.descriptor.digest)

@@ -15,13 +15,12 @@ never for this machine itself. Source: OCI distribution-spec 1.1, RFC 9110 secti
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
@@ -83,8 +82,6 @@ class Transport:
         self.endpoint, self.patience = endpoint, patience
         self._authorizations = auth.Authorizations(credential)
         self._connections = Connections(endpoint, connect=patience.connect, silence=patience.silence)
-        self._aborted = threading.Event()
-        self._streams: set[socket.socket] = set()
 
     def __enter__(self) -> Transport:
         return self
@@ -124,13 +121,13 @@ class Transport:
     def bear(self, failure: Passing, failures: int, waiting: Waiting | None) -> None:
         """Wait as long as the so many-th failure asks for, or raise it if it was one too many."""
         delay = self.patience.delay(failures, failure.after)
-        if delay is None:
+        if delay is None or self._connections.aborted.is_set():
             raise failure
         until = time.monotonic() + delay
         while (left := until - time.monotonic()) > 0:
             if waiting:
                 waiting(max(1, round(left)))
-            if self._aborted.wait(min(left, 1.0)):
+            if self._connections.aborted.wait(min(left, 1.0)):
                 raise failure
 
     @contextmanager
@@ -151,23 +148,14 @@ class Transport:
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """The body as it arrives; ``Passing`` if the connection breaks or falls silent."""
-        stream = response.extensions["network_stream"].get_extra_info("socket")
-        self._streams.add(stream)
         try:
             yield from response.iter_raw()
         except httpx.TransportError as error:
-            if self._aborted.is_set():
-                raise Unreachable(f"{self.endpoint}: given up") from None
             raise Passing(f"{self.endpoint}: the connection broke: {refusals.cause(error)}") from None
-        finally:
-            self._streams.discard(stream)
 
     def abort(self) -> None:
-        """Break the connections on which something arrives, from another thread: closing one would not wake up who reads it."""
-        self._aborted.set()
-        for stream in tuple(self._streams):
-            with suppress(OSError):
-                stream.shutdown(socket.SHUT_RDWR)
+        """Break all connections, whatever another thread waits for there; there will be no others."""
+        self._connections.abort()
 
     def _url(self, path: str) -> httpx.URL:
         try:
@@ -209,8 +197,7 @@ class Transport:
 
     def _exchange(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | Iterable[bytes] | None) -> httpx.Response:
         try:
-            client = self._connections.client(url)
-            return client.send(client.build_request(method, url, headers=dict(headers), content=content), stream=True)
+            return self._connections.send(method, url, dict(headers), content)
         except httpx.ConnectError as error:  # nobody is there: that will not be otherwise in a second
             raise self._unreachable(error) from None
         except httpx.TransportError as error:
@@ -249,9 +236,10 @@ class Transport:
         wanted = auth.token_request(challenge, scope, self._authorizations.credential, is_secure)
         try:
             url = httpx.URL(wanted.url)
-            client = self._connections.client(url)
-            request = client.build_request("POST" if wanted.form else "GET", url, headers=dict(wanted.headers), data=wanted.form)
-            with closing(client.send(request, stream=True)) as response:
+            form = urlencode(wanted.form).encode() if wanted.form else None
+            headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
+            method = "POST" if form else "GET"
+            with closing(self._connections.send(method, url, {**headers, **wanted.headers}, form)) as response:
                 if not response.is_success:
                     raise self._refusal(response, f"{url.host}: no token for {scope or 'logging in'}")
                 self._authorizations.keep_token(scope, *auth.parse_token(self._read(response, MAX_DOCUMENT)))
