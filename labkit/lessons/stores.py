@@ -26,7 +26,7 @@ DOCKERFILES = {
     "busybox:latest": """\
 FROM scratch
 COPY programs /
-COPY files /
+COPY etc /etc/
 CMD ["sh"]
 """,
     "site:v1": """\
@@ -100,12 +100,9 @@ def _engine(lesson: Lesson, name: str) -> Engine:
 
 
 def _write_context(directory: str) -> None:
-    """What the Dockerfiles copy: the programs and the files of a small root, a page and a script."""
-    programs, files = f"{directory}/programs", f"{directory}/files"
-    busybox_root(programs)
-    os.makedirs(files)
-    for name in "etc", "root":
-        os.rename(f"{programs}/{name}", f"{files}/{name}")
+    """What the Dockerfiles copy: the programs of a small root and its /etc, a page and a script."""
+    busybox_root(f"{directory}/programs")
+    os.rename(f"{directory}/programs/etc", f"{directory}/etc")
     for name, text in _FILES.items():
         with open(f"{directory}/{name}", "w") as file:
             file.write(text)

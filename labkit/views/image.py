@@ -5,15 +5,15 @@
       manifest  sha256:9b1c2d3e4f50    739 B   names the 4 below by digest
       config    sha256:0c5a1f6be2aa    1.4 kB  starts httpd -f -h /www
       layer 3   sha256:51b9c07a12de    201 B   COPY file:… in /www/
-      layer 2   sha256:2f0d9d4be0c3    612 B   COPY dir:… in /           ═ also in clock:v1
+      layer 2   sha256:2f0d9d4be0c3    612 B   COPY dir:… in /etc/       ═ also in clock:v1
       layer 1   sha256:77e1c5ad0f4b    1.0 MB  COPY dir:… in /           ═ also in clock:v1
     clock:v1
       …
     named 10 times, kept 8 times
 
-*Recompute* reads each blob and marks it ✔ if its bytes have the digest that it is called by, ✘ if not. The list below shows what is
-in one of them: a document as it is stored, a layer as its archive lists it. Sizes are those of the blobs, layers compressed. Evidence:
-the blobs' files. Notebook 05.
+*Recompute* reads each blob and marks it ✔ if its bytes have the digest that it is called by, ✘ if not, – if it is gone. Each
+row unfolds to what is in the blob, and ``inside("site:v1", "config")`` is the same in text: a document as it is stored, a layer as its
+archive lists it. Sizes are those of the blobs, layers compressed. Evidence: the blobs' files. Notebook 05.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from labkit.errors import LabError
+from labkit.errors import LabError, NotFound
 from labkit.storage import compression, tar
 from labkit.views.view import ASIDE, COLOURS, FAINT, INK, View, button, drawing, escaped
 
@@ -37,13 +38,14 @@ if TYPE_CHECKING:
 
     from labkit.image.images import Image, Images
 
-INTACT, SPOILT, SHARED = "✔", "✘", "═"
-_WORDS = {INTACT: "its bytes have this digest", SPOILT: "its bytes have another digest"}
-_COLOUR = {INTACT: COLOURS[2], SPOILT: COLOURS[5]}
+INTACT, SPOILT, GONE, SHARED = "✔", "✘", "–", "═"
+_WORDS = {INTACT: "its bytes have this digest", SPOILT: "its bytes have another digest", GONE: "it is gone", "": ""}
+_COLOUR = {INTACT: COLOURS[2], SPOILT: COLOURS[5], GONE: COLOURS[5], "": INK}
 _WIDEST = 44  # characters of what is said of a blob
 _LONGEST = 40  # lines of what is in one
 _LETTERS = dict(zip(b"0123456", "-hlcbdp", strict=True))  # of the kinds of entries, as `ls -l` has them; h is a hard link
-_CELL = "padding:.1em .9em .1em 0;text-align:left;vertical-align:top;font-weight:400"
+_GRID = "display:inline-grid;grid-template-columns:6em 12.5em 5em minmax(14em,auto) auto;gap:0 .8em;vertical-align:top"
+_PRE = "margin:.2em 0 .6em 1.4em;max-height:24em;overflow:auto;line-height:1.35"
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,19 @@ class ImageTree(View):
     def __init__(self, images: Images, *names: str) -> None:
         self.images = images
         self.names = names
-        self.found: dict[str, bool] = {}
-        """Which blobs have been recomputed, and whether their digest was right."""
-        self.opened = ""
-        self._choice: ipywidgets.Dropdown | None = None
+        self.found: dict[str, str] = {}
+        """The blobs that have been recomputed, and what came of it: a sign."""
         super().__init__()
 
     def look(self) -> None:
         names = self.names or tuple(name.familiar for image in self.images.list() for name in image.names)
-        images = {name: self.images.get(name) for name in names}
+        images: dict[str, Image] = {}
+        self.missing: list[str] = []
+        for name in names:
+            try:
+                images[name] = self.images.get(name)
+            except NotFound as error:
+                self.missing.append(str(error))
         owners: dict[str, list[str]] = {}
         for name, image in images.items():
             for digest in _digests(image):
@@ -83,67 +89,54 @@ class ImageTree(View):
         self.parts = {name: _parts(image, name, owners) for name, image in images.items()}
         self.named = sum(map(len, self.parts.values()))
         self.kept = len(owners)
-        self.found = {digest: right for digest, right in self.found.items() if digest in owners}
-        if self._choice is not None:
-            self._choice.options = self._choices()
+        self.found = {digest: sign for digest, sign in self.found.items() if digest in owners}
 
     def recompute(self) -> None:
         """Hash every blob anew, and see whether it is what it is called."""
-        self.found = {part.digest: self._is_intact(part.digest) for parts in self.parts.values() for part in parts}
+        self.found = {part.digest: self._recomputed(part.digest) for parts in self.parts.values() for part in parts}
         self.redraw()
 
-    def _is_intact(self, digest: str) -> bool:
+    def _recomputed(self, digest: str) -> str:
         algorithm, _, encoded = digest.partition(":")
         try:
             with open(self.images.store.blobs.path(digest), "rb") as file:
-                return hashlib.file_digest(file, algorithm).hexdigest() == encoded
+                return INTACT if hashlib.file_digest(file, algorithm).hexdigest() == encoded else SPOILT
         except FileNotFoundError:
-            return False
+            return GONE
 
-    def open(self, choice: str) -> None:
-        """Show what is in one blob, by image and part ("site:v1 · config"), or in none ("")."""
-        self.opened = choice
-        self.redraw()
+    def inside(self, name: str, kind: str) -> str:
+        """What is in a blob of an image ("site:v1", "layer 4"), a line each for its first parts; ``NotFound`` if there is no such."""
+        for part in self.parts.get(name, ()):
+            if part.kind == kind:
+                return "\n".join(self._inside(part))
+        raise NotFound(f"{name} has no {kind}")
 
     def text(self) -> str:
-        rows = [row for name in self.parts for row in self._rows(name)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        rows = {name: [self._cells(part) for part in parts] for name, parts in self.parts.items()}
+        widths = [max(map(len, column)) for column in zip(*(row for each in rows.values() for row in each), strict=True)]
         lines: list[str] = []
-        for name, parts in self.parts.items():
+        for name, each in rows.items():
             lines.append(name)
-            for part, row in zip(parts, self._rows(name), strict=True):
-                cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                lines.append(f"  {self._sign(part)}{cells}".rstrip())
-        lines.append(self._sum())
-        if self.opened:
-            lines += [f"{self.opened}:", *(f"  {line}" for line in self._content())]
-        return "\n".join(lines)
+            lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in each]
+        return "\n".join([*lines, *self._notes()])
 
-    def _rows(self, name: str) -> list[tuple[str, ...]]:
-        return [(part.kind, part.short, size(part.size), part.says, shared(part)) for part in self.parts[name]]
+    def _cells(self, part: Part) -> tuple[str, ...]:
+        sign = f"{self.found.get(part.digest, ' ')} " if self.found else ""
+        return (f"{sign}{part.kind}", part.short, size(part.size), part.says, shared(part))
 
-    def _sign(self, part: Part) -> str:
-        return f"{self._state(part)} " if self.found else ""
+    def _notes(self) -> tuple[str, ...]:
+        return (f"named {self.named} times, kept {self.kept} times", *self.missing)
 
-    def _state(self, part: Part) -> str:
-        return {True: INTACT, False: SPOILT, None: " "}[self.found.get(part.digest)]
-
-    def _sum(self) -> str:
-        return f"named {self.named} times, kept {self.kept} times"
-
-    def _content(self) -> list[str]:
-        name, _, kind = self.opened.partition(" · ")
-        part = next((part for part in self.parts.get(name, ()) if part.kind == kind), None)
-        if part is None:
-            return ["it is gone"]
+    def _inside(self, part: Part) -> list[str]:
+        lines = self._listing(part.digest) if part.kind.startswith("layer") else self._document(part.digest)
         try:
-            lines = list(self._listing(part.digest) if kind.startswith("layer") else self._document(part.digest))
+            shown = list(islice(lines, _LONGEST + 1))  # a layer may be large: no more of it is read than is shown
         except (LabError, ValueError) as error:
             return [str(error)]
-        return lines if len(lines) <= _LONGEST else [*lines[:_LONGEST], f"… and {len(lines) - _LONGEST} more lines"]
+        return [*shown[:_LONGEST], "…"] if len(shown) > _LONGEST else shown
 
-    def _document(self, digest: str) -> list[str]:
-        return json.dumps(json.loads(self.images.store.blobs.read(digest)), indent=2, ensure_ascii=False).splitlines()
+    def _document(self, digest: str) -> Iterator[str]:
+        yield from json.dumps(json.loads(self.images.store.blobs.read(digest)), indent=2, ensure_ascii=False).splitlines()
 
     def _listing(self, digest: str) -> Iterator[str]:
         """As ``tar -tv`` lists it, and what the marks mean."""
@@ -154,53 +147,42 @@ class ImageTree(View):
                 yield f"{_LETTERS.get(entry.kind, '?')} {entry.mode:04o} {entry.size:>9,} {path}{f' → {target}' if target else ''}{mark}"
 
     def html(self) -> str:
-        tables = "".join(self._table(name, parts) for name, parts in self.parts.items())
-        summary = f"<p style='margin:.3em 0;color:{ASIDE}'>{self._sum()}</p>"
-        if not self.opened:
-            return tables + summary
-        lines = escaped("\n".join(self._content()))
-        return (
-            f"{tables}{summary}<p style='margin:.3em 0'><b>{escaped(self.opened)}</b></p>"
-            f"<pre style='max-height:24em;overflow:auto;line-height:1.35' tabindex='0'>{lines}</pre>"
+        images = "".join(
+            f"<div style='margin-top:.4em'><b>{escaped(name)}</b>{''.join(map(self._row, parts))}</div>"
+            for name, parts in self.parts.items()
         )
-
-    def _table(self, name: str, parts: tuple[Part, ...]) -> str:
-        rows = "".join(self._row(part) for part in parts)
-        caption = f"<caption style='text-align:left;font-weight:700;padding-top:.3em'>{escaped(name)}</caption>"
-        return f"<table style='border-collapse:collapse;line-height:1.5'>{caption}<tbody>{rows}</tbody></table>"
+        notes = "".join(f"<p style='margin:.4em 0;color:{ASIDE}'>{escaped(line)}</p>" for line in self._notes())
+        return f"<div style='line-height:1.5'>{images}{notes}</div>"
 
     def _row(self, part: Part) -> str:
-        state = self._state(part) if self.found else ""
-        sign = f"<b style='color:{_COLOUR.get(state, INK)}' title='{_WORDS.get(state, '')}'>{state}</b>"
-        edge = COLOURS[0] if part.also else "transparent"
+        """Folded: what the blob is. Unfolded, with a click or the space bar: what is in it. The browser does that, with or without us."""
+        sign = self.found.get(part.digest, "")
         cells = (
+            f"<b style='color:{_COLOUR[sign]}' title='{_WORDS[sign]}'>{sign}</b> {part.kind}",
             f"<code title='{escaped(part.digest)}'>{escaped(part.short)}</code>",
             size(part.size),
             escaped(part.says),
             f"<span style='color:{COLOURS[0]}'>{escaped(shared(part))}</span>",
         )
-        head = f"<th scope='row' style='{_CELL};padding-left:.6em;border-left:4px solid {edge};white-space:nowrap'>{sign} {part.kind}</th>"
-        return f"<tr>{head}{''.join(f'<td style={_CELL!r}>{cell}</td>' for cell in cells)}</tr>"
+        edge = COLOURS[0] if part.also else "transparent"
+        grid = f"<span style='{_GRID}'>{''.join(f'<span>{cell}</span>' for cell in cells)}</span>"
+        inside = escaped("\n".join(self._inside(part)))
+        return (
+            f"<details style='border-left:4px solid {edge};padding-left:.4em'><summary style='cursor:pointer'>{grid}</summary>"
+            f"<pre style='{_PRE}'>{inside}</pre></details>"
+        )
 
     def controls(self) -> list[ipywidgets.Widget]:
-        import ipywidgets
-
-        self._choice = ipywidgets.Dropdown(options=self._choices(), description="show", value="")
-        self._choice.observe(lambda change: self.open(change["new"] or ""), names="value")
-        return [*super().controls(), button("Recompute", "hash every blob anew", self.recompute), self._choice]
-
-    def _choices(self) -> list[tuple[str, str]]:
-        all = [f"{name} · {part.kind}" for name, parts in self.parts.items() for part in parts]
-        return [("nothing", ""), *zip(all, all, strict=True)]
+        return [*super().controls(), button("Recompute", "hash every blob anew", self.recompute)]
 
     def figure(self) -> Figure:
         """A column for each image; a layer that neighbours share is one slab across them."""
         from matplotlib.patches import FancyBboxPatch
 
         columns = [[part for part in reversed(parts) if part.kind.startswith("layer")] for parts in self.parts.values()]
-        top = max(map(len, columns)) + 1
+        top = max(map(len, columns), default=0) + 1
         figure, axes = drawing(1 + 2.6 * len(columns), 0.55 * (top + 1.6))
-        axes.set(xlim=(0, len(columns)), ylim=(0, top + 1.6))
+        axes.set(xlim=(0, len(columns) or 1), ylim=(0, top + 1.6))
 
         def slab(left: int, right: int, level: int, words: str, colour: str) -> None:
             shape = FancyBboxPatch((left + 0.06, level + 0.1), right - left - 0.12, 0.76, boxstyle="round,pad=0,rounding_size=0.06",
