@@ -28,6 +28,7 @@ from labkit.engine.build.sources import Found, Source
 from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.linux import paths
 from labkit.records import record
+from labkit.storage import trees
 
 
 @record
@@ -82,7 +83,7 @@ def _copy_directory(source: Source, directory: str, root: str, destination: str,
                 found = os.lstat(original)
                 known = links.get((found.st_dev, found.st_ino)) if found.st_nlink > 1 else None
                 if known and not stat.S_ISDIR(found.st_mode):
-                    _clear(target)
+                    trees.remove(target)
                     os.link(known, target, follow_symlinks=False)
                     continue
                 links[found.st_dev, found.st_ino] = target
@@ -112,7 +113,7 @@ def _copy_one(original: str, found: os.stat_result, target: str, how: How) -> No
     if kind == stat.S_IFSOCK:
         return
     if kind != stat.S_IFDIR or not _is_directory(target):
-        _clear(target)
+        trees.remove(target)  # nothing is written through what an image has at this place
         if kind == stat.S_IFDIR:
             os.mkdir(target)
         elif kind == stat.S_IFLNK:
@@ -132,14 +133,6 @@ def _copy_one(original: str, found: os.stat_result, target: str, how: How) -> No
 
 def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
-
-
-def _clear(target: str) -> None:
-    """Nothing is written through what an image has at this place: it goes."""
-    if _is_directory(target):
-        shutil.rmtree(target)
-    elif os.path.lexists(target):
-        os.unlink(target)
 
 
 @contextmanager

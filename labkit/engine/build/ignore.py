@@ -36,7 +36,7 @@ class Ignore:
 
     def ignores(self, path: str) -> bool:
         """Whether this path is left out."""
-        return self._verdict([path, *_parents(path)])
+        return bool(self.rules) and self._verdict([path, *_parents(path)])
 
     def _verdict(self, line: list[str]) -> bool:
         for rule in reversed(self.rules):

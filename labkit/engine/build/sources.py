@@ -51,10 +51,13 @@ class Source:
         if posixpath.normpath(pattern).split("/")[0] == ".." and self.is_context:
             raise InvalidInput(f"forbidden path outside the build context: {pattern} ()")
         name = pattern.lstrip("/") if pattern.startswith("/") else pattern.removeprefix("./")
-        if not patterns.is_pattern(name):
-            return [self._found(name)]
-        expression = patterns.compile(posixpath.normpath(name))
-        return [self._found(path) for path in self.walk("") if expression.fullmatch(path)]
+        try:
+            if not patterns.is_pattern(name):
+                return [self._found(name)]
+            expression = patterns.compile(posixpath.normpath(name))
+            return [self._found(path) for path in self.walk("") if expression.fullmatch(path)]
+        except OSError as error:  # unreadable, or gone while we were looking
+            raise KernelError.of(error, "read", f"{pattern} in {self.root}") from None
 
     def _found(self, name: str) -> Found:
         with self.inside(name) as (spot, path):
