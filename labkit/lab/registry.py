@@ -19,6 +19,8 @@ Source: the manual of docker-registry 2.8, "Configuring a registry". Shown in no
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -42,8 +44,7 @@ log:
 storage:
   filesystem:
     rootdirectory: {data}
-  cache:
-    blobdescriptor: inmemory
+  # No cache of what there is: what `sweep` has deleted shall be missed at once.
   delete:
     enabled: true
 http:
@@ -56,6 +57,8 @@ class Server(service.Process):
     """A registry that was started here."""
 
     port: int
+    data: str
+    """The directory that holds its blobs."""
 
     @property
     def address(self) -> str:
@@ -101,6 +104,22 @@ def down(run: str = RUN) -> Server | None:
         return server
 
 
+def sweep(server: Server) -> tuple[str, ...]:
+    """Delete the blobs that are not what their digest says; returns those digests.
+
+    docker-registry takes a blob that it has for whole, and a push of the same blob for done: only what is gone is stored anew.
+    """
+    swept = []
+    for path in glob.glob(f"{server.data}/docker/registry/v2/blobs/sha256/*/*/data"):
+        digest = f"sha256:{os.path.basename(os.path.dirname(path))}"
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != f"sha256:{found}":
+            shutil.rmtree(os.path.dirname(path))
+            swept.append(digest)
+    return tuple(sorted(swept))
+
+
 def _start(port: int, run: str, data: str) -> Server:
     program = shutil.which(PROGRAM)
     if program is None:
@@ -116,6 +135,6 @@ def _start(port: int, run: str, data: str) -> Server:
     # An environment without REGISTRY_…: each such variable would change the configuration.
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     process = service.start([program, "serve", f"{run}/config.yml"], environment, run)
-    server = Server(process.pid, process.start_time, port)
+    server = Server(process.pid, process.start_time, port, data)
     service.remember(server, run)
     return server

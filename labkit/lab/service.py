@@ -114,12 +114,12 @@ def wait(process: Process, run: str, name: str, url: str, seconds: float) -> Non
         os.close(pidfd)
 
 
-def fetched(url: str, headers: Mapping[str, str] | None = None) -> bytes | None:
+def fetched(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes | None:
     """What this machine itself answers with at ``url``; None if nobody does, or if it is an error."""
     # Not through a proxy: HTTP_PROXY of the environment is not meant for this machine itself.
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with browser.open(urllib.request.Request(url, headers=dict(headers or {})), timeout=5) as page:
+        with browser.open(urllib.request.Request(url, headers=dict(headers or {}), method=method), timeout=5) as page:
             return bytes(page.read())
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None

@@ -57,7 +57,9 @@ def seed(
     run: str = RUN,
     workshop: str = WORKSHOP,
 ) -> tuple[str, ...]:
-    """Make the images that the registry lacks (``again``: all of them), and start it if need be; returns their names.
+    """Make the images that the registry lacks (``again``: all of them, in place of what is damaged there), and start it if need be.
+
+    Returns their names.
 
     What can be made is made: where no Debian mirror answers, that is busybox. Then raises ``LabError``, which names the images that
     are missing, the cause and the remedy.
@@ -66,9 +68,14 @@ def seed(
     if not again and not recipes.missing(server.url):
         return ()
     with service.locked(run, waiting=lambda: report(Progress("", "Waiting for another labkit that makes the images"))):
+        if again:
+            registry.sweep(server)
         wanted = recipes.RECIPES if again else _with_bases(recipes.missing(server.url))
         with _room(workshop) as directory, open(f"{run}/log", "w") as log:
-            return _Workshop(directory, server, log, report).make(wanted)
+            try:
+                return _Workshop(directory, server, log, report).make(wanted)
+            finally:
+                os.sync()  # the registry does not, and takes what a power cut has left of a blob for whole
 
 
 class _Workshop:
@@ -90,7 +97,7 @@ class _Workshop:
         try:
             _ = self.images.store.snapshots  # found out now, before anything is fetched for it
         except LabError as error:
-            raise LabError(_told({recipe.name: error for recipe in wanted})) from None
+            raise LabError(_told({recipe.name: error for recipe in wanted}, self.log.name)) from None
         for recipe in wanted:
             try:
                 if recipe.base in failures:
@@ -102,7 +109,7 @@ class _Workshop:
                 failures[recipe.name] = error if isinstance(error, LabError) else KernelError.of(error, "make", place)
                 self.report(Progress(recipe.name, "Not made"))
         if failures:
-            raise LabError(_told(failures))
+            raise LabError(_told(failures, self.log.name))
         return tuple(recipe.name for recipe in wanted)
 
     def _prepare(self, recipe: Recipe, wanted: Sequence[Recipe]) -> None:
@@ -161,10 +168,11 @@ def _say(report: Report, name: str, step: str) -> None:
     report(Progress(name, step))
 
 
-def _told(failures: Mapping[str, LabError]) -> str:
+def _told(failures: Mapping[str, LabError], log: str) -> str:
     """What is missing, why, and what to do about it."""
     causes = "; ".join(dict.fromkeys(str(error) for error in failures.values()))
-    first = "a Debian mirror must answer once" if any(isinstance(error, Unreachable) for error in failures.values()) else "mend that"
+    is_mirror = any(isinstance(error, Unreachable) for error in failures.values())
+    first = "a Debian mirror must answer once" if is_mirror else f"mend that; {log} has the whole story"
     return f"not in the lab's registry: {', '.join(failures)}: {causes} ({first}, then `labkit images seed`; all else works without)"
 
 

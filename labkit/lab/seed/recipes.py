@@ -87,22 +87,20 @@ def named(name: str) -> Recipe:
 
 
 def missing(registry: str) -> tuple[Recipe, ...]:
-    """The recipes whose images the registry at that URL does not have, or has as an earlier recipe made them."""
+    """The recipes whose images the registry at that URL does not have whole, or has as an earlier recipe made them."""
     return tuple(recipe for recipe in RECIPES if {_label(registry, recipe.name, tag) for tag in recipe.tags} != {recipe.digest})
 
 
 def _label(registry: str, name: str, tag: str) -> str | None:
-    """The recipe's digest in the config of an image, as the registry gives it out."""
+    """The recipe's digest in the config of an image, as the registry gives it out; None if anything of the image is missing there."""
     repository = f"{registry}/v2/library/{name}"
-    manifest = service.fetched(f"{repository}/manifests/{tag}", {"Accept": _MANIFESTS})
-    if manifest is None:
-        return None
     try:
-        config = service.fetched(f"{repository}/blobs/{json.loads(manifest)['config']['digest']}")
-        label = json.loads(config or b"null")["config"]["Labels"][LABEL]
-    except (ValueError, LookupError, TypeError):  # somebody put another image there, or none
+        manifest = json.loads(service.fetched(f"{repository}/manifests/{tag}", {"Accept": _MANIFESTS}) or b"null")
+        config = json.loads(service.fetched(f"{repository}/blobs/{manifest['config']['digest']}") or b"null")
+        layers = [service.fetched(f"{repository}/blobs/{layer['digest']}", method="HEAD") for layer in manifest["layers"]]
+        return str(config["config"]["Labels"][LABEL]) if None not in layers else None
+    except (ValueError, LookupError, TypeError):  # there is none, or somebody put another image there
         return None
-    return str(label)
 
 
 def _files(directory: str) -> Iterator[str]:

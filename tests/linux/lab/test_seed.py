@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from labkit.image.images import Image, Images
 from labkit.image.progress import Progress
 from labkit.image.registry import pull
 from labkit.image.registry.settings import Settings
-from labkit.lab import registry, seed
+from labkit.lab import mirrors, registry, seed
 from labkit.lab.seed import debian, recipes
 from labkit.storage.store import Store
 
@@ -184,6 +185,27 @@ def test_an_image_that_somebody_put_in_its_place_is_replaced(place: Place, no_mi
     assert place.digests() == before
 
 
+@pytest.mark.parametrize("change", [lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b""], ids=["changed", "emptied"])
+def test_what_is_damaged_is_made_whole_again(
+    place: Place, no_mirror: None, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES[:1])
+    place.seed()
+    for path in (place.directory / "data/docker/registry/v2/blobs/sha256").glob("*/*/data"):
+        path.write_bytes(change(path.read_bytes()))
+    assert place.seed(again=True) == ("busybox",)
+    assert mirrors.inspect(place.server.url).faults == ()
+
+
+def test_a_layer_that_is_lost_is_noticed(place: Place, no_mirror: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES[:1])
+    place.seed()
+    largest = max((place.directory / "data/docker/registry/v2/blobs/sha256").glob("*/*/data"), key=lambda path: path.stat().st_size)
+    shutil.rmtree(largest.parent)
+    assert place.seed() == ("busybox",)
+    assert mirrors.inspect(place.server.url).faults == ()
+
+
 def test_a_changed_recipe_is_noticed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES[:1])
     place.seed()
@@ -207,7 +229,7 @@ def test_killed_in_the_middle_it_keeps_what_was_done(place: Place) -> None:
     program = (
         "import os, signal, sys; from labkit.lab import registry, seed; from labkit.lab.seed import debian\n"
         "debian.bootstrap = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "place, port = sys.argv[1:]; server = registry.Server(1, 1, int(port))\n"
+        "place, port = sys.argv[1:]; server = registry.Server(1, 1, int(port), place + '/data')\n"
         "seed.seed(print, False, server, place + '/run', place + '/workshop')"
     )
     command = [sys.executable, "-c", program, str(place.directory), str(place.server.port)]

@@ -18,7 +18,7 @@ FINE = doctor.Row("root", doctor.State.FINE, "root, with every capability")
 LIMITED = doctor.Row("/dev/kvm", doctor.State.LIMITED, "ENOENT", "be patient")
 LACKING = doctor.Row("overlayfs", doctor.State.LACKING, "ENODEV", "modprobe overlay")
 SERVER = jupyter.Server(4711, 1, "127.0.0.1", 8899, "c0ffee")
-REGISTRY = registry.Server(4712, 1, 5000)
+REGISTRY = registry.Server(4712, 1, 5000, "/var/lib/labkit/registry")
 
 
 @pytest.fixture(autouse=True)
