@@ -2,7 +2,7 @@
 
     >>> from labkit.engine import passwd
     >>> passwd.resolve("www-data", (), files)
-    User(uid=33, gid=33, umask=None, additionalGids=())
+    User(uid=33, gid=33, umask=None, additionalGids=(33,))
 
 "" is root. ``USER``, ``USER:GROUP``, numbers in place of either; a number needs no entry, a name does. Who says no group gets those of
 the entry, the supplementary ones of /etc/group included. Source: ``man 5 passwd``, ``man 5 group``; runc's ``user.GetExecUser``.
@@ -61,13 +61,14 @@ def resolve(wanted: str, more: Sequence[str], read: Reader) -> User:
     """The user that ``wanted`` means, in the groups ``more`` besides (``--group-add``). ``NotFound`` in Docker's words."""
     name, colon, group = wanted.partition(":")
     uid, gid, known = _user(name or "0", read)
-    additional: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
     if colon and group:
         gid = _group(group, read)
     elif known:
-        additional = tuple(number for number, members in _groups(read).values() if known in members and number != gid)
+        others = tuple(number for number, members in _groups(read).values() if known in members)
     extra = (_group(each, read) for each in more)
-    return User(uid, gid, additionalGids=tuple(dict.fromkeys((*additional, *extra))))
+    # Its own group among the others, or who gave it up with setgid could have what is denied to it (CVE-2022-36109).
+    return User(uid, gid, additionalGids=tuple(dict.fromkeys((gid, *others, *extra))))
 
 
 def _user(name: str, read: Reader) -> tuple[int, int, str]:

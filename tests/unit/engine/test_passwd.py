@@ -24,16 +24,16 @@ def read(path: str) -> str:
 @pytest.mark.parametrize(
     ("wanted", "more", "user"),
     [
-        ("", (), User(0, 0, additionalGids=(4,))),
-        ("0", (), User(0, 0, additionalGids=(4,))),
-        ("www", (), User(33, 34, additionalGids=(4,))),
-        ("www:adm", (), User(33, 4)),
-        ("www:77", (), User(33, 77)),
-        ("www:", (), User(33, 34, additionalGids=(4,))),
-        (":web", (), User(0, 34)),
-        ("12", (), User(1200, 1201)),
-        ("4711", (), User(4711, 0)),
-        ("4711:4712", ("adm", "99"), User(4711, 4712, additionalGids=(4, 99))),
+        ("", (), User(0, 0, additionalGids=(0, 4))),
+        ("0", (), User(0, 0, additionalGids=(0, 4))),
+        ("www", (), User(33, 34, additionalGids=(34, 4))),
+        ("www:adm", (), User(33, 4, additionalGids=(4,))),
+        ("www:77", (), User(33, 77, additionalGids=(77,))),
+        ("www:", (), User(33, 34, additionalGids=(34, 4))),
+        (":web", (), User(0, 34, additionalGids=(34,))),
+        ("12", (), User(1200, 1201, additionalGids=(1201,))),
+        ("4711", (), User(4711, 0, additionalGids=(0,))),
+        ("4711:4712", ("adm", "99"), User(4711, 4712, additionalGids=(4712, 4, 99))),
     ],
 )
 def test_users_and_groups_are_looked_up(wanted: str, more: tuple[str, ...], user: User) -> None:
@@ -50,8 +50,8 @@ def test_who_is_not_there_is_told() -> None:
 
 
 def test_an_image_without_the_files_has_root_and_numbers() -> None:
-    assert passwd.resolve("", (), lambda _path: "") == User(0, 0)
-    assert passwd.resolve("7:8", (), lambda _path: "") == User(7, 8)
+    assert passwd.resolve("", (), lambda _path: "") == User(0, 0, additionalGids=(0,))
+    assert passwd.resolve("7:8", (), lambda _path: "") == User(7, 8, additionalGids=(8,))
 
 
 def test_the_topmost_layer_that_has_a_file_tells(tmp_path: Path) -> None:
