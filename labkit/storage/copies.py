@@ -15,6 +15,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from labkit.storage.attributes import OVERLAYFS
+
 
 def copy(source: str | bytes, target: str | bytes) -> None:
     """Make ``target`` a copy of the file, link, device or (empty) directory ``source``; ``OSError`` if it is there already."""
@@ -55,7 +57,7 @@ def xattrs(path: str | bytes) -> Iterator[tuple[str, bytes]]:
             raise
         return
     for name in names:
-        if not name.startswith(("trusted.overlay.", "user.overlay.")):
+        if not name.startswith(OVERLAYFS):
             yield name, os.getxattr(path, name, follow_symlinks=False)
 
 

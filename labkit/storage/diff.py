@@ -18,20 +18,21 @@ from collections.abc import Iterator
 
 from labkit.errors import KernelError
 from labkit.storage import copies, members, trees
+from labkit.storage.attributes import at
 
 _CHUNK = 256 << 10
 _Inode = tuple[int, int]
 
 
-def diff(before: str | None, after: str, latest: int | None = None) -> Iterator[bytes]:
-    """The archive of the layer that makes ``before``, a plain directory or nothing, into ``after``. ``latest`` is as in ``Members``."""
+def diff(before: str | None, after: str) -> Iterator[bytes]:
+    """The archive of the layer that makes ``before``, a plain directory or nothing, into ``after``."""
     try:
         with trees.Tree(after) as tree:
             if before is None:
-                yield from _archive(tree, _Tables(_scan(tree), {}), None, latest)
+                yield from _archive(tree, _Tables(_scan(tree), {}), None)
             else:
                 with trees.Tree(before) as old:
-                    yield from _archive(tree, _Tables(_scan(tree), _scan(old)), old, latest)
+                    yield from _archive(tree, _Tables(_scan(tree), _scan(old)), old)
     except OSError as error:
         raise KernelError.of(error, "compare with", after) from None
 
@@ -51,8 +52,8 @@ class _Tables:
         return bool(now - then or (then & self.after.keys()) - now)
 
 
-def _archive(tree: trees.Tree, tables: _Tables, old: trees.Tree | None, latest: int | None) -> Iterator[bytes]:
-    archive = members.Members(tree, latest)
+def _archive(tree: trees.Tree, tables: _Tables, old: trees.Tree | None) -> Iterator[bytes]:
+    archive = members.Members(tree)
     wanted: set[bytes] = set()
     for path in tables.after:
         members.refuse_name(path.rpartition(b"/")[2], path)
@@ -115,7 +116,7 @@ def _is_same(path: bytes, tree: trees.Tree, old: trees.Tree, tables: _Tables) ->
         return True
     here, name = members.directory(tree, path)
     there, _ = members.directory(old, path)
-    one, other = (b"/proc/self/fd/%d/%s" % (directory, name) for directory in (here, there))
+    one, other = (at(directory, name) for directory in (here, there))
     if dict(copies.xattrs(one)) != dict(copies.xattrs(other)):
         return False
     if stat.S_ISLNK(now.st_mode):

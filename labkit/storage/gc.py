@@ -81,6 +81,7 @@ def _collect_partial(directory: str, age: float) -> int:
 def _collect_snapshots(store: Store, keep: frozenset[str]) -> tuple[tuple[str, ...], int]:
     if not os.path.isdir(f"{store.root}/snapshots"):
         return (), 0  # a store of blobs alone, which may be where no snapshots can be
+    store.snapshots.empty_trash()
     gone = []
     freed = 0
     for snapshot in _topmost_first(store.snapshots):

@@ -31,7 +31,8 @@ from collections.abc import Iterable, Sequence
 from labkit.errors import Conflict, InvalidInput, KernelError
 from labkit.linux import overlays, processes, syscalls
 from labkit.records import record
-from labkit.storage import copies, digests, trees, union
+from labkit.storage import attributes, copies, digests, trees, union
+from labkit.storage.attributes import at
 from labkit.storage.snapshots import Snapshot, Snapshots
 from labkit.storage.unpack import Unpacked, unpack
 
@@ -166,7 +167,7 @@ def _complete_link(tree: trees.Tree, path: bytes, target: bytes, upper: str, bel
         index = union.provider(below, "/" + os.fsdecode(path))
         os.mkdir(name, 0o755, dir_fd=parent)
         if index is not None:
-            copies.attributes(f"{below[index]}/{os.fsdecode(path)}", _at(parent, name))
+            copies.attributes(f"{below[index]}/{os.fsdecode(path)}", at(parent, name))
 
     index = union.provider([upper, *below], "/" + os.fsdecode(target))
     if index is None:
@@ -174,7 +175,7 @@ def _complete_link(tree: trees.Tree, path: bytes, target: bytes, upper: str, bel
     head, _, name = target.rpartition(b"/")
     directory, _ = tree.directory(head, missing=copy_directory)
     if index:
-        copies.copy(f"{below[index - 1]}/{os.fsdecode(target)}", _at(directory, name))
+        copies.copy(f"{below[index - 1]}/{os.fsdecode(target)}", at(directory, name))
     if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         raise InvalidInput(f"layer: {os.fsdecode(path)!r} is a hard link to {os.fsdecode(target)!r}, which is a directory")
     source = os.dup(directory)
@@ -212,7 +213,7 @@ def _spell_out_opaque_root(upper: str, below: Sequence[str]) -> None:
             os.mknod(upper + path, stat.S_IFCHR, 0)
             continue
         if stat.S_ISDIR(mode):
-            os.setxattr(upper + path, "trusted.overlay.opaque", b"y", follow_symlinks=False)
+            attributes.make_opaque(os.fsencode(upper + path))
     os.removexattr(upper, "trusted.overlay.opaque")
 
 
@@ -222,7 +223,3 @@ def _take_over(tree: trees.Tree, path: bytes, source: str) -> None:
         fd, found = tree.directory(path)
         if found == path:
             copies.attributes(source.rstrip("/"), f"/proc/self/fd/{fd}/.")
-
-
-def _at(directory: int, name: bytes) -> bytes:
-    return b"/proc/self/fd/%d/%s" % (directory, name)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 
 from labkit.errors import Conflict, InvalidInput
 from labkit.storage import copies, tar, trees
+from labkit.storage.attributes import at
 
 END = bytes(1024)
 _CHUNK = 256 << 10
@@ -35,14 +36,10 @@ _PAX = ord("x")
 
 
 class Members:
-    """Members of one archive, of the files in ``tree``. A file that has several names is there once; the later names are hard links.
+    """Members of one archive, of the files in ``tree``. A file that has several names is there once; the later names are hard links."""
 
-    ``latest``, in seconds since 1970, takes the place of all times of change after it (SOURCE_DATE_EPOCH).
-    """
-
-    def __init__(self, tree: trees.Tree, latest: int | None = None) -> None:
+    def __init__(self, tree: trees.Tree) -> None:
         self._tree = tree
-        self._latest = latest
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def member(self, path: bytes) -> Iterator[bytes]:
@@ -53,14 +50,12 @@ class Members:
         if kind is None:
             return  # a socket is of the process that listens there
         mtime = found.st_mtime_ns // 10**9
-        if self._latest is not None:
-            mtime = min(mtime, self._latest)
         if found.st_nlink > 1 and kind != tar.DIRECTORY:
             first = self._first_names.setdefault((found.st_dev, found.st_ino), path)
             if first != path:
                 yield header(path, tar.HARD_LINK, found, 0, mtime, first)
                 return
-        xattrs = tuple(copies.xattrs(b"/proc/self/fd/%d/%s" % (parent, name)))
+        xattrs = tuple(copies.xattrs(at(parent, name)))
         if kind == tar.DIRECTORY:
             yield header(path + b"/" if path else b"./", kind, found, 0, mtime, xattrs=xattrs)
         elif kind == tar.SYMLINK:

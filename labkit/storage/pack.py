@@ -28,15 +28,15 @@ from labkit.linux import overlays
 from labkit.storage import copies, members, trees, union
 
 
-def pack(upper: str, below: Sequence[str] | None = None, latest: int | None = None) -> Iterator[bytes]:
+def pack(upper: str, below: Sequence[str] | None = None) -> Iterator[bytes]:
     """The archive of the layer in ``upper``, in pieces.
 
     With ``below``, the directories of the layers under it, topmost first (none for a lowest layer), deletions of what is not there
-    anyhow are left out, and so is a root directory that is as it was and holds nothing. ``latest`` is as in ``Members``.
+    anyhow are left out, and so is a root directory that is as it was and holds nothing.
     """
     with trees.Tree(upper) as tree:
         try:
-            yield from _pack(tree, below, members.Members(tree, latest))
+            yield from _pack(tree, below, members.Members(tree))
         except OSError as error:
             raise KernelError.of(error, "read layer in", upper) from None
 
@@ -48,11 +48,11 @@ def _pack(tree: trees.Tree, below: Sequence[str] | None, archive: members.Member
         parent, name = members.directory(tree, path)
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         here = f"/proc/self/fd/{parent}/{os.fsdecode(name)}"
+        members.refuse_name(name, path)
         if overlays.is_whiteout(here):
             if _is_there(below, path):
                 yield members.whiteout(path)
             continue
-        members.refuse_name(name, path)
         if path or not below or os.listdir(here) or not _is_same(here, below[0]):
             yield from archive.member(path)
         if stat.S_ISDIR(found.st_mode):

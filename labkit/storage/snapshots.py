@@ -29,6 +29,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from labkit.storage.union import Change
 
 __all__ = ["Change", "OverlayMount", "Snapshot", "Snapshots"]
 
+_MOMENT_SECONDS = 1.0
 # Whatever this machine's kernel defaults to: all of a layer is in its own files, so that any other kernel reads it the same.
 _SELF_CONTAINED = ("index=off", "redirect_dir=off", "metacopy=off")
 
@@ -160,6 +162,10 @@ class Snapshots:
                     raise Conflict(f"snapshot {name}: is the parent of {', '.join(children)}; remove these first")
                 self._refuse_if_mounted(found)
                 os.rename(os.path.dirname(found.upper), f"{self.root}/trash/{name}.{os.getpid()}.{os.urandom(4).hex()}")
+        self.empty_trash()
+
+    def empty_trash(self) -> None:
+        """Delete what is removed, but still on the disk: of a process that died meanwhile, too."""
         for rubbish in os.listdir(f"{self.root}/trash"):
             try:
                 trees.remove(f"{self.root}/trash/{rubbish}")
@@ -223,16 +229,29 @@ class Snapshots:
         return found
 
     def _refuse_if_mounted(self, snapshot: Snapshot) -> None:
-        """A container's root is mounted in the container's namespace alone: look at every table of mounts that there is."""
+        """A container's root is mounted in the container's namespace alone: look at every table of mounts that there is.
+
+        A namespace begins as a copy of another one, so that for a moment a container that has nothing to do with it has the mount, too.
+        """
+        deadline = time.monotonic() + _MOMENT_SECONDS
+        while found := self._mounted(snapshot):
+            target, pid = found
+            if pid == os.getpid() or time.monotonic() > deadline:
+                raise Conflict(f"snapshot {snapshot.name}: is mounted on {target} for process {pid}: unmount it first")
+            time.sleep(0.01)
+
+    def _mounted(self, snapshot: Snapshot) -> tuple[str, int] | None:
+        """Where the snapshot is mounted, and for whom; if we see it ourselves, for us."""
         names = (snapshot.upper, overlays.escape(snapshot.upper))
-        for first, *_ in namespaces.everyone("mnt").values():
+        for pid in (os.getpid(), *(first for first, *_ in namespaces.everyone("mnt").values())):
             try:
-                table = mounts.table(first)
+                table = mounts.table(pid)
             except NotFound:
                 continue  # ended meanwhile
             for mount in table:
                 if mount.fstype == "overlay" and any(name in option for name in names for option in mount.super_options):
-                    raise Conflict(f"snapshot {snapshot.name}: is mounted on {mount.target} for process {first}: unmount it first")
+                    return mount.target, pid
+        return None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

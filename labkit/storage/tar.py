@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 
 from labkit.errors import InvalidInput
 from labkit.records import record
+from labkit.storage import tar_fields as fields
 
 BLOCK = 512
 _PIECE = 256 << 10
@@ -71,9 +72,9 @@ class Reader:
         gnu: dict[int, bytes] = {}
         while header := self._header():
             kind = header[156]
-            size = _number(header, 124, 12, "size")
+            size = fields.number(header, 124, 12, "size")
             if kind in (_PAX, _OLD_PAX):
-                pax, sparse = _pax_records(self._records(size))
+                pax, sparse = fields.pax_records(self._records(size))
             elif kind == _PAX_GLOBAL:
                 self._records(size)  # as Go does, and so Docker: it says nothing of the entries
             elif kind in (_GNU_NAME, _GNU_LINK):
@@ -104,19 +105,19 @@ class Reader:
     def _entry(
         self, header: bytes, kind: int, size: int, pax: dict[bytes, bytes], sparse: list[tuple[int, int]], gnu: dict[int, bytes]
     ) -> Entry:
-        path, link = _text(header, 0, 100), _text(header, 157, 100)
-        mtime = _number(header, 136, 12, "mtime") * 10**9
-        uid, gid = _number(header, 108, 8, "uid"), _number(header, 116, 8, "gid")
+        path, link = fields.text(header, 0, 100), fields.text(header, 157, 100)
+        mtime = fields.number(header, 136, 12, "mtime") * 10**9
+        uid, gid = fields.number(header, 108, 8, "uid"), fields.number(header, 116, 8, "gid")
         if header[257:263] == b"ustar\0" and header[345]:
-            path = _text(header, 345, 155) + b"/" + path
+            path = fields.text(header, 345, 155) + b"/" + path
         path, link = gnu.get(_GNU_NAME, path), gnu.get(_GNU_LINK, link)
         xattrs: tuple[tuple[str, bytes], ...] = ()
         if pax:
             path, link = pax.get(b"path", path), pax.get(b"linkpath", link)
-            size = _decimal(pax, b"size", size)
-            uid, gid = _decimal(pax, b"uid", uid), _decimal(pax, b"gid", gid)
+            size = fields.decimal(pax, b"size", size)
+            uid, gid = fields.decimal(pax, b"uid", uid), fields.decimal(pax, b"gid", gid)
             if b"mtime" in pax:
-                mtime = _nanoseconds(pax[b"mtime"])
+                mtime = fields.nanoseconds(pax[b"mtime"])
             xattrs = tuple((key[13:].decode(errors="surrogateescape"), pax[key]) for key in pax if key.startswith(b"SCHILY.xattr."))
         if kind in _SAME_AS_FILE or kind == _GNU_SPARSE:
             kind = DIRECTORY if kind == 0 and path.endswith(b"/") else FILE
@@ -129,13 +130,13 @@ class Reader:
             path = pax.get(b"GNU.sparse.name", path)
             parts, size = self._sparse(header, pax, sparse, size)
         if max(uid, gid) >= 0xFFFFFFFF:  # which the kernel takes for "leave it as it is"
-            raise _damaged(f"entry {path[:200]!r} belongs to {uid}:{gid}")
+            raise fields.damaged(f"entry {path[:200]!r} belongs to {uid}:{gid}")
         if b"\0" in path or b"\0" in link:
             raise InvalidInput(f"layer: the name of entry {path[:200]!r} holds a zero byte")
         return Entry(
-            path, kind, _number(header, 100, 8, "mode") & 0o7777, uid, gid, size if kind == FILE else 0,
+            path, kind, fields.number(header, 100, 8, "mode") & 0o7777, uid, gid, size if kind == FILE else 0,
             max(-_LAST_TIME, min(mtime, _LAST_TIME)), link,
-            _number(header, 329, 8, "devmajor"), _number(header, 337, 8, "devminor"), xattrs, parts,
+            fields.number(header, 329, 8, "devmajor"), fields.number(header, 337, 8, "devminor"), xattrs, parts,
         )  # fmt: skip
 
     def _sparse(
@@ -143,11 +144,11 @@ class Reader:
     ) -> tuple[tuple[tuple[int, int], ...], int]:
         """Where the parts of a sparse file are, in GNU tar's four forms, and how large the file is."""
         if header[156] == _GNU_SPARSE:
-            real, parts, more, at, count = _number(header, 483, 12, "real size"), [], header[482], 386, 4
+            real, parts, more, at, count = fields.number(header, 483, 12, "real size"), [], header[482], 386, 4
             block = header
             while True:
                 parts += [
-                    (_number(block, at + 24 * i, 12, "offset"), _number(block, at + 24 * i + 12, 12, "length"))
+                    (fields.number(block, at + 24 * i, 12, "offset"), fields.number(block, at + 24 * i + 12, 12, "length"))
                     for i in range(count)
                     if block[at + 24 * i]
                 ]
@@ -157,7 +158,7 @@ class Reader:
                 more = block[504]
                 _check_parts(len(parts))
         elif pax.get(b"GNU.sparse.major") == b"1":
-            real = _decimal(pax, b"GNU.sparse.realsize", size)
+            real = fields.decimal(pax, b"GNU.sparse.realsize", size)
             numbers = [self._line()]
             while len(numbers) < 1 + 2 * numbers[0]:
                 numbers.append(self._line())
@@ -167,22 +168,22 @@ class Reader:
             rest = -consumed % BLOCK
             self._left -= rest
             if self._left < 0:
-                raise _damaged("the map of a sparse file is longer than its entry")
+                raise fields.damaged("the map of a sparse file is longer than its entry")
             self._skip(rest)
         else:
-            real = _decimal(pax, b"GNU.sparse.realsize", _decimal(pax, b"GNU.sparse.size", size))
+            real = fields.decimal(pax, b"GNU.sparse.realsize", fields.decimal(pax, b"GNU.sparse.size", size))
             if b"GNU.sparse.map" in pax:
-                numbers = [_integer(word, "GNU.sparse.map") for word in pax[b"GNU.sparse.map"].split(b",") if word]
+                numbers = [fields.integer(word, "GNU.sparse.map") for word in pax[b"GNU.sparse.map"].split(b",") if word]
                 if len(numbers) % 2:
-                    raise _damaged("the map of a sparse file has an odd number of numbers")
+                    raise fields.damaged("the map of a sparse file has an odd number of numbers")
                 parts = list(zip(numbers[::2], numbers[1::2], strict=True))
         end = 0
         for offset, length in parts:
             if offset < end or length < 0:
-                raise _damaged("the parts of a sparse file overlap")
+                raise fields.damaged("the parts of a sparse file overlap")
             end = offset + length
         if end > real or sum(length for _, length in parts) != self._left:
-            raise _damaged("the map of a sparse file does not fit what comes")
+            raise fields.damaged("the map of a sparse file does not fit what comes")
         return tuple(parts), real
 
     def _line(self) -> int:
@@ -191,9 +192,9 @@ class Reader:
         while len(digits) < 24 and self._left:
             self._left -= 1
             if (byte := self._take(1)) == b"\n":
-                return _integer(digits, "sparse map")
+                return fields.integer(digits, "sparse map")
             digits += byte
-        raise _damaged("the map of a sparse file has no end")
+        raise fields.damaged("the map of a sparse file has no end")
 
     def _header(self) -> bytes | None:
         """The next header, or None at the end: a block of zeros, or where there is nothing more."""
@@ -203,11 +204,11 @@ class Reader:
         if not any(header):
             return None
         # The sum of all bytes, with spaces in place of the sum itself; some old tars took the bytes for signed.
-        found, expected = sum(header) - sum(header[148:156]) + 256, _number(header, 148, 8, "checksum")
+        found, expected = sum(header) - sum(header[148:156]) + 256, fields.number(header, 148, 8, "checksum")
         if found != expected:
             signed = found - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
             if signed != expected:
-                raise _damaged("a header has a wrong checksum")
+                raise fields.damaged("a header has a wrong checksum")
         return header
 
     def _records(self, size: int) -> bytes:
@@ -247,77 +248,6 @@ class Reader:
             raise InvalidInput("layer: breaks off in the middle")
 
 
-def _text(header: bytes, at: int, length: int) -> bytes:
-    return header[at : at + length].split(b"\0", 1)[0]
-
-
-def _number(header: bytes, at: int, length: int, name: str) -> int:
-    """Octal digits, or where these do not suffice, as GNU tar has it, a binary number behind a byte of 0x80 or 0xff."""
-    if header[at] in (0x80, 0xFF):
-        number = int.from_bytes(header[at + 1 : at + length], "big")
-        number = number - (1 << 8 * (length - 1)) if header[at] == 0xFF else number
-    else:
-        digits = header[at : at + length].split(b"\0", 1)[0].strip(b" ")
-        try:
-            number = int(digits, 8) if digits else 0
-        except ValueError:
-            raise _damaged(f"the field {name} of a header is {digits!r}") from None
-        if b"_" in digits:
-            raise _damaged(f"the field {name} of a header is {digits!r}")
-    if (number < 0 and name != "mtime") or number >= 1 << 63:
-        raise _damaged(f"the field {name} of a header is {number}")
-    return number
-
-
-def _pax_records(data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]]]:
-    """``LENGTH KEY=VALUE\\n`` again and again; a value may hold any byte. In GNU's first form of sparse files two keys come many times."""
-    found: dict[bytes, bytes] = {}
-    offsets: list[int] = []
-    lengths: list[int] = []
-    at = 0
-    while at < len(data) and data[at]:
-        space = data.find(b" ", at, at + 8)
-        length = _integer(data[at:space], "length of a record") if space > at else 0
-        record, end = data[space + 1 : at + length], at + length
-        key, equals, value = record.partition(b"=")
-        if length < 5 or end > len(data) or not record.endswith(b"\n") or not equals or not key:
-            raise _damaged("a PAX record is no LENGTH KEY=VALUE")
-        value = value[:-1]
-        if key == b"GNU.sparse.offset":
-            offsets.append(_integer(value, "GNU.sparse.offset"))
-        elif key == b"GNU.sparse.numbytes":
-            lengths.append(_integer(value, "GNU.sparse.numbytes"))
-        if value or key.startswith(b"SCHILY.xattr."):
-            found[key] = value
-        else:
-            found.pop(key, None)  # an empty value takes it back
-        at = end
-    if len(offsets) != len(lengths):
-        raise _damaged("the map of a sparse file has an odd number of numbers")
-    return found, list(zip(offsets, lengths, strict=True))
-
-
-def _integer(digits: bytes, name: str) -> int:
-    if not digits.isdigit() or len(digits) > 19:
-        raise _damaged(f"{name} is {digits[:40]!r}")
-    return int(digits)
-
-
-def _decimal(pax: dict[bytes, bytes], key: bytes, default: int) -> int:
-    return _integer(pax[key], key.decode()) if key in pax else default
-
-
-def _nanoseconds(value: bytes) -> int:
-    whole, _, fraction = value.partition(b".")
-    sign = -1 if whole.startswith(b"-") else 1
-    nanoseconds = _integer((fraction + b"000000000")[:9], "mtime")
-    return sign * (_integer(whole.lstrip(b"-") or b"0", "mtime") * 10**9 + nanoseconds)
-
-
 def _check_parts(count: int) -> None:
     if count > 1 << 20:
-        raise _damaged(f"a sparse file has {count} parts")
-
-
-def _damaged(why: str) -> InvalidInput:
-    return InvalidInput(f"layer: its tar archive is damaged: {why}")
+        raise fields.damaged(f"a sparse file has {count} parts")

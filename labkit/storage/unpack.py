@@ -13,11 +13,12 @@ A layer says what is there, and what is no longer there:
     etc/.wh.motd         character device 0:0 called motd          motd is removed
     etc/.wh..wh..opq     attribute trusted.overlay.opaque=y        all in etc that this layer has not made is removed
 
-A whiteout is of what is below; what the same layer makes stays, in whichever order they come. A name that comes twice: the last one wins.
+A name that comes twice: the last one wins. What a stranger's archive tries:
 
-What a stranger's archive tries: a name with ``..`` that leads above the root is refused, an absolute one begins at the root of the
-directory; links are followed as a process would whose root directory this is (labkit.storage.trees), so that no entry leaves it
-through a link that came before; overlayfs' own attributes are left out; whatever stands where a file goes is removed, not written through.
+    ..  above the root             refused; an absolute name begins at the root of the directory
+    a link, and a file through it  the link is followed as a process would whose root directory this is (labkit.storage.trees)
+    a link, and a file in its place    whatever stands where a file goes is removed, never written through
+    attributes of overlayfs        left out: they would tell it to look elsewhere
 
 Source: OCI image-spec ``layer.md``; overlayfs.rst. Shown in notebook 05.
 """
@@ -29,13 +30,14 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from labkit.errors import InvalidInput, KernelError, Unsupported
+from labkit.errors import InvalidInput, KernelError
 from labkit.records import record
-from labkit.storage import tar, trees
+from labkit.storage import attributes, tar, trees
+from labkit.storage.attributes import at
 from labkit.storage.digests import Hasher
 from labkit.storage.tar import Entry
+from labkit.storage.target import WHITEOUT, Target
 
-_WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE = 4096
 _ZEROS = bytes(1 << 20)
@@ -64,14 +66,13 @@ def unpack(chunks: Iterable[bytes], directory: str, *, overlay: bool, limit: int
     hasher = Hasher()
     archive = tar.Reader(_hashed(chunks, hasher, limit))
     with trees.Tree(directory) as tree:
-        unpacker = _Unpacker(tree, archive, overlay)
+        unpacker = _Unpacker(Target(tree, overlay), archive)
         for entry in archive:
             try:
                 unpacker.apply(entry)
             except OSError as error:
                 raise _failed(error, entry, directory) from None
-        unpacker.set_times()
-    return unpacker.result(hasher.digest())
+        return unpacker.finish(hasher)
 
 
 def _hashed(chunks: Iterable[bytes], hasher: Hasher, limit: int | None) -> Iterator[bytes]:
@@ -83,90 +84,57 @@ def _hashed(chunks: Iterable[bytes], hasher: Hasher, limit: int | None) -> Itera
 
 
 class _Unpacker:
-    def __init__(self, tree: trees.Tree, archive: tar.Reader, overlay: bool) -> None:
-        self._tree = tree
+    def __init__(self, target: Target, archive: tar.Reader) -> None:
+        self._target = target
         self._archive = archive
-        self._overlay = overlay
         self._size = 0
         self._entries = 0
-        # All by path without links.
-        self._made: set[bytes] = set()
-        self._times: dict[bytes, int] = {}
-        self._implicit: dict[bytes, None] = {b"": None}
         self._links: dict[bytes, bytes] = {}
-        self._whiteouts: dict[bytes, None] = {}
 
     def apply(self, entry: Entry) -> None:
         """Do what one entry says."""
         self._entries += 1
         head, _, name = _clean(entry.path, entry).rpartition(b"/")
-        if name.startswith(_WHITEOUT):
-            self._apply_whiteout(head, name, entry)
+        if name.startswith(WHITEOUT):
+            if name[len(WHITEOUT) :] in (b"", b".", b".."):
+                raise InvalidInput(f"layer: entry {entry} would delete a directory from within it")
+            self._target.whiteout(head, name)
             return
-        parent, above = self._tree.directory(head, self._make_implicit, self._clear_the_way)
+        parent, path = self._target.parent(head, name)
+        if entry.kind == tar.DIRECTORY:
+            self._target.make_directory(parent, name or b".")
+            self._set_attributes(parent, name or b".", entry)
+            self._target.made(path, entry.mtime)
+            return
         if not name:
-            if entry.kind != tar.DIRECTORY:
-                raise InvalidInput(f"layer: entry {entry} stands for the root, and is no directory")
-            _clear_xattrs(_name(self._tree.root, b"."))
-            self._set_directory(self._tree.root, b".", b"", entry)
-            return
-        path = above + b"/" + name if above else name
-        self._keep(above)
-        if self._links or self._whiteouts:
-            self._links.pop(path, None)
+            raise InvalidInput(f"layer: entry {entry} stands for the root, and is no directory")
         if entry.kind == tar.FILE:
-            self._make_file(parent, name, path, entry)
-        elif entry.kind == tar.DIRECTORY:
-            try:
-                os.mkdir(name, 0o700, dir_fd=parent)
-            except FileExistsError:
-                if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                    _clear_xattrs(_name(parent, name))
-                else:
-                    self._replace_by_directory(parent, name, path)
-            self._set_directory(parent, name, path, entry)
+            self._make_file(parent, name, entry)
         elif entry.kind == tar.HARD_LINK:
             self._make_link(parent, name, path, entry)
         else:
-            try:
-                self._make_special(parent, name, entry)
-            except FileExistsError:
-                self._take_away(parent, name, path)
-                self._make_special(parent, name, entry)
+            self._make_special(parent, name, entry)
             self._set_attributes(parent, name, entry)
-        self._made.add(path)
+        self._target.made(path)
 
-    def set_times(self) -> None:
-        """Last, since each file that is made in a directory changes its time."""
-        for path in self._implicit:
-            if path or self._overlay:  # the root of a plain directory was there before
-                self._times.setdefault(path, 0)  # not now: the same layer gives the same tree
-        for path, mtime in self._times.items():
-            try:
-                fd, found = self._tree.directory(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # an entry that came later put something else there
-            if found == path:
-                os.utime(fd, ns=(mtime, mtime))
-
-    def result(self, diff_id: str) -> Unpacked:
-        """What was done."""
+    def finish(self, hasher: Hasher) -> Unpacked:
+        """What was done, all told."""
+        self._target.set_times()
+        links = [(path, link) for path, link in self._links.items() if self._target.look(path) is None]
         return Unpacked(
-            diff_id,
+            hasher.digest(),
             self._size,
             self._entries,
-            tuple(map(os.fsdecode, self._implicit)),
-            tuple((os.fsdecode(path), os.fsdecode(target)) for path, target in self._links.items()),
-            tuple(map(os.fsdecode, self._whiteouts)),
+            tuple(map(os.fsdecode, self._target.implicit)),
+            tuple((os.fsdecode(path), os.fsdecode(link)) for path, link in links),
+            tuple(map(os.fsdecode, self._target.whiteouts())),
         )
 
-    # ── Files, links, devices ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _make_file(self, parent: int, name: bytes, path: bytes, entry: Entry) -> None:
+    def _make_file(self, parent: int, name: bytes, entry: Entry) -> None:
         try:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         except FileExistsError:
-            self._take_away(parent, name, path)
+            self._target.take_away(parent, name)
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
             if entry.parts is None:
@@ -176,7 +144,7 @@ class _Unpacker:
             os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)  # after chown, which clears setuid and setgid
             for key, value in entry.xattrs:
-                _set_xattr(fd, key, value, entry)  # after chown, which clears security.capability
+                attributes.set_xattr(fd, key, value, str(entry))  # after chown, which clears security.capability
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
@@ -208,48 +176,45 @@ class _Unpacker:
         os.ftruncate(fd, entry.size)
 
     def _make_link(self, parent: int, name: bytes, path: bytes, entry: Entry) -> None:
-        head, _, target = _clean(entry.link, entry).rpartition(b"/")
-        if not target or target.startswith(_WHITEOUT):
-            raise InvalidInput(f"layer: entry {entry} is a hard link to {entry.link[:200]!r}, which cannot be")
+        """A hard link; one to a file of a layer below is noted, for the layers to be put together."""
+        head, _, there = _clean(entry.link, entry).rpartition(b"/")
         here = os.dup(parent)  # looking for the target may close it
         try:
             try:
-                directory, above = self._tree.directory(head)
-                found = above + b"/" + target if above else target
-                mode = os.stat(target, dir_fd=directory, follow_symlinks=False).st_mode
+                directory, above = self._target.tree.directory(head)
+                target = above + b"/" + there if above else there
+                found = os.stat(there or b".", dir_fd=directory, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
-                found, mode = head + b"/" + target if head else target, 0
-            if found in self._whiteouts:
-                raise InvalidInput(f"layer: entry {entry} is a hard link to {entry.link[:200]!r}, which this layer deletes")
-            if stat.S_ISDIR(mode):
-                raise InvalidInput(f"layer: entry {entry} is a hard link to {entry.link[:200]!r}, which is a directory")
-            if found == path:
+                if not self._target.overlay:
+                    raise self._bad_link(entry, "which is not there") from None
+                self._target.take_away(here, name)
+                self._links[path] = head + b"/" + there if head else there
                 return
-            if not mode:
-                if not self._overlay:
-                    raise InvalidInput(f"layer: entry {entry} is a hard link to {entry.link[:200]!r}, which is not there")
-                self._take_away(here, name, path)
-                self._links[path] = found
-                return
-            try:
-                os.link(target, name, src_dir_fd=directory, dst_dir_fd=here, follow_symlinks=False)
-            except FileExistsError:
-                if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode) and (found + b"/").startswith(path + b"/"):
-                    raise InvalidInput(f"layer: entry {entry} takes the place of the directory that it is a hard link into") from None
-                self._take_away(here, name, path)
-                directory, _ = self._tree.directory(head)
-                os.link(target, name, src_dir_fd=directory, dst_dir_fd=here, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                raise self._bad_link(entry, "which is a directory")
+            if self._target.is_whiteout(found):
+                raise self._bad_link(entry, "which this layer deletes")
+            if target.startswith(path + b"/"):
+                raise self._bad_link(entry, "which lies in what it takes the place of")
+            if target != path:
+                self._target.take_away(here, name)
+                directory, _ = self._target.tree.directory(head)
+                os.link(there, name, src_dir_fd=directory, dst_dir_fd=here, follow_symlinks=False)
         finally:
             os.close(here)
 
+    def _bad_link(self, entry: Entry, why: str) -> InvalidInput:
+        return InvalidInput(f"layer: entry {entry} is a hard link to {entry.link[:200]!r}, {why}")
+
     def _make_special(self, parent: int, name: bytes, entry: Entry) -> None:
+        if entry.major >= 1 << 12 or entry.minor >= 1 << 20:
+            raise InvalidInput(f"layer: entry {entry} is a device {entry.major}:{entry.minor}, of which there is none")
+        self._target.take_away(parent, name)
         if entry.kind == tar.SYMLINK:
             os.symlink(entry.link, name, dir_fd=parent)
         elif entry.kind == tar.FIFO:
             os.mkfifo(name, 0o600, dir_fd=parent)
         else:
-            if entry.major >= 1 << 12 or entry.minor >= 1 << 20:
-                raise InvalidInput(f"layer: entry {entry} is a device {entry.major}:{entry.minor}, of which there is none")
             kind = stat.S_IFCHR if entry.kind == tar.CHARACTER else stat.S_IFBLK
             os.mknod(name, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
 
@@ -258,107 +223,9 @@ class _Unpacker:
         if entry.kind != tar.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=parent)
         for key, value in entry.xattrs:
-            _set_xattr(_name(parent, name), key, value, entry)
+            attributes.set_xattr(at(parent, name), key, value, str(entry))
         if entry.kind != tar.DIRECTORY:
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
-
-    # ── Directories ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _set_directory(self, parent: int, name: bytes, path: bytes, entry: Entry) -> None:
-        self._set_attributes(parent, name, entry)
-        self._implicit.pop(path, None)
-        self._times[path] = entry.mtime
-
-    def _keep(self, directory: bytes) -> None:
-        """The directory, and those that it is in, are of this layer, too."""
-        while directory and directory not in self._made:
-            self._made.add(directory)
-            directory = directory.rpartition(b"/")[0]
-
-    def _make_implicit(self, parent: int, name: bytes, path: bytes) -> None:
-        """A directory that is missing on the way to an entry."""
-        os.mkdir(name, 0o755, dir_fd=parent)
-        os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask is
-        self._implicit[path] = None
-        self._times.pop(path, None)
-
-    def _clear_the_way(self, parent: int, name: bytes, path: bytes) -> None:
-        """On the way to an entry something is no directory."""
-        if path in self._made and path not in self._whiteouts:
-            raise InvalidInput(f"layer: {os.fsdecode(path)!r} is a file in it, and is said to be a directory, too")
-        self._replace_by_directory(parent, name, path)
-        os.chmod(name, 0o755, dir_fd=parent)
-        self._implicit[path] = None
-
-    def _replace_by_directory(self, parent: int, name: bytes, path: bytes) -> None:
-        was_deleted = path in self._whiteouts
-        self._take_away(parent, name, path)
-        os.mkdir(name, 0o700, dir_fd=parent)
-        if was_deleted:
-            _make_opaque(_name(parent, name))
-
-    def _take_away(self, parent: int, name: bytes, path: bytes) -> None:
-        """Whatever is there makes room."""
-        try:
-            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
-        self._whiteouts.pop(path, None)
-        if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
-            self._tree.changed()
-        if stat.S_ISDIR(mode):
-            trees.remove(name, parent)
-            for table in self._links, self._whiteouts:
-                for stale in [key for key in table if key.startswith(path + b"/")]:
-                    del table[stale]
-        else:
-            os.unlink(name, dir_fd=parent)
-
-    # ── Whiteouts ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _apply_whiteout(self, head: bytes, name: bytes, entry: Entry) -> None:
-        target = name[len(_WHITEOUT) :]
-        if target in (b"", b".", b".."):
-            raise InvalidInput(f"layer: entry {entry} would delete a directory from within it")
-        parent, above = self._tree.directory(head, self._make_implicit, self._clear_the_way)
-        self._keep(above)
-        if name == _OPAQUE:
-            if self._overlay:
-                _make_opaque(_name(parent, b"."))
-            else:
-                self._prune(above)
-            return
-        if target.startswith(_WHITEOUT):
-            return  # aufs' own notes, which Docker skips, too
-        path = above + b"/" + target if above else target
-        try:
-            mode = os.stat(target, dir_fd=parent, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            if self._overlay:
-                os.mknod(target, stat.S_IFCHR, 0, dir_fd=parent)
-                self._whiteouts[path] = None
-            return
-        if path not in self._made:
-            if not self._overlay:
-                self._take_away(parent, target, path)
-        elif stat.S_ISDIR(mode):  # this layer's own stays, and shows nothing of what is below
-            if self._overlay:
-                _make_opaque(_name(parent, target))
-            else:
-                self._prune(path)
-
-    def _prune(self, directory: bytes) -> None:
-        """Remove what is in a directory and this layer has not made."""
-        waiting = [directory]
-        while waiting:
-            here = waiting.pop()
-            fd, _ = self._tree.directory(here)
-            for name in map(os.fsencode, os.listdir(fd)):
-                path = here + b"/" + name if here else name
-                if path not in self._made:
-                    self._take_away(fd, name, path)
-                elif stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                    waiting.append(path)
 
 
 def _clean(path: bytes, entry: Entry) -> bytes:
@@ -374,14 +241,9 @@ def _clean(path: bytes, entry: Entry) -> bytes:
     if len(names) > trees.DEPTH:
         raise InvalidInput(f"layer: directories lie in each other more than {trees.DEPTH} deep, which is the limit here")
     for name in names[:-1]:
-        if name.startswith(_WHITEOUT):
+        if name.startswith(WHITEOUT):
             raise InvalidInput(f"layer: entry {entry} lies in a directory whose name means a deletion")
     return b"/".join(names)
-
-
-def _name(directory: int, name: bytes) -> bytes:
-    """For calls on attributes, which take no descriptor of a directory; the last component is not followed."""
-    return b"/proc/self/fd/%d/%s" % (directory, name)
 
 
 def _write(fd: int, piece: bytes | memoryview) -> None:
@@ -389,36 +251,12 @@ def _write(fd: int, piece: bytes | memoryview) -> None:
         piece = piece[count:]
 
 
-def _make_opaque(directory: bytes) -> None:
-    os.setxattr(directory, "trusted.overlay.opaque", b"y", follow_symlinks=False)
-
-
-def _set_xattr(target: int | bytes, key: str, value: bytes, entry: Entry) -> None:
-    if key.startswith(("trusted.overlay.", "user.overlay.")):
-        return  # they would tell overlayfs to look elsewhere
-    try:
-        if isinstance(target, int):
-            os.setxattr(target, key, value)
-        else:
-            os.setxattr(target, key, value, follow_symlinks=False)
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        if key == "security.capability":  # a program without its capabilities is another program
-            raise Unsupported(f"layer: entry {entry} has capabilities, which this file system cannot hold") from None
-
-
-def _clear_xattrs(target: bytes) -> None:
-    for key in os.listxattr(target, follow_symlinks=False):
-        if not key.startswith(("trusted.overlay.", "security.selinux")):
-            os.removexattr(target, key, follow_symlinks=False)
-
-
 def _failed(error: OSError, entry: Entry, directory: str) -> InvalidInput | KernelError:
     if error.errno in _OF_THE_ARCHIVE:
         return InvalidInput(f"layer: entry {entry}: {error.strerror}")
-    hint = {
-        errno.EPERM: "owners, devices and attributes take root; has the file system +i files?",
-        **dict.fromkeys(_FULL, "the disk is full: df -h shows which; make room and try again"),
-    }.get(error.errno or 0, "")
+    hint = ""
+    if error.errno == errno.EPERM:
+        hint = "owners, devices and attributes take root; has the file system files that nobody may change (lsattr)?"
+    elif error.errno in _FULL:
+        hint = "the disk is full: df -h shows which; make room and try again"
     return KernelError.of(error, f"unpack entry {entry} in", directory, hint)

@@ -98,7 +98,7 @@ def test_hard_links_to_what_another_layer_has_are_told(upper: Path) -> None:
 
 
 def test_a_hard_link_into_the_directory_whose_place_it_takes_is_refused(upper: Path) -> None:
-    with pytest.raises(InvalidInput, match="takes the place of the directory"):
+    with pytest.raises(InvalidInput, match="lies in what it takes the place of"):
         apply(upper, file("d/x"), hard_link("d", "d/x"))
     assert (upper / "d/x").exists(), "nothing is lost"
 

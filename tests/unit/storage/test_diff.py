@@ -82,12 +82,6 @@ def test_a_layer_holds_what_is_different_the_way_to_it_and_whiteouts(tmp_path: P
         assert archive.getnames() == [".", "etc", "etc/hosts", "etc/.wh.motd", "usr", "usr/.wh.bin", "var", "var/log"]
 
 
-def test_times_after_the_latest_are_cut_to_it(tmp_path: Path) -> None:
-    make({"old": Node("file", mtime=5), "new": Node("file", mtime=50)}, tmp_path / "a")
-    with tarfile.open(fileobj=BytesIO(b"".join(diff(None, str(tmp_path / "a"), latest=10)))) as archive:
-        assert {each.name: each.mtime for each in archive} == {".": 0, "new": 10, "old": 5}
-
-
 def test_a_name_that_means_a_deletion_is_refused(tmp_path: Path) -> None:
     make({"etc/.wh.hosts": Node("file")}, tmp_path / "a")
     for archive in diff(None, str(tmp_path / "a")), pack(str(tmp_path / "a")):
