@@ -54,23 +54,22 @@ def pull(
     settings: Settings | None = None,
     credentials: Credentials = stored.find,
     report: Report = silent,
-    limit: int | None = None,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Image:
     """The image, fetched, unpacked and named; what was there already is not fetched.
 
-    ``platform`` is this machine's unless said otherwise, ``limit`` how many bytes a layer may have when it is decompressed. Raises what
-    the registry itself has answered; ``NotFound`` in Docker's words if nobody has the image.
+    ``platform`` is this machine's unless said otherwise, ``settings`` those of /etc/labkit/daemon.json. Raises what the registry itself has
+    answered; ``NotFound`` in Docker's words if nobody has the image.
     """
     name = replace(name, tag=None) if name.digest else name.tagged
     settings = load() if settings is None else settings
-    fetch = _Pull(images, name, platform or platforms.host(), credentials, report, limit)
+    fetch = _Pull(images, name, platform or platforms.host(), credentials, report, settings.max_layer_bytes)
     with images.store.changing():
         *mirrors, registry = endpoints.of(name, settings)
         missing = []
         for mirror in mirrors:
             try:
-                return fetch.from_(mirror, replace(patience, attempts=min(2, patience.attempts), silence=min(10.0, patience.silence)))
+                return fetch.from_(mirror, _less(patience))
             except _Missing:
                 missing.append(str(mirror))
             except _FAILURES as error:
@@ -88,10 +87,24 @@ def tags(
     credentials: Credentials = stored.find,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> tuple[str, ...]:
-    """The tags that the registry itself has in a repository."""
-    registry = endpoints.registry(repository.domain, load() if settings is None else settings)
-    with Client(registry, credentials(repository.domain), patience) as client:
+    """The tags of a repository; for names of Docker Hub, of the first mirror that has it."""
+    *mirrors, registry = endpoints.of(repository, load() if settings is None else settings)
+    for mirror in mirrors:
+        try:
+            return _tags(mirror, repository, credentials(mirror.host), _less(patience))
+        except _FAILURES:
+            continue  # whoever pulls one of the tags then is told
+    return _tags(registry, repository, credentials(repository.domain), patience)
+
+
+def _tags(endpoint: Endpoint, repository: Reference, credential: Credential | None, patience: Patience) -> tuple[str, ...]:
+    with Client(endpoint, credential, patience) as client:
         return tuple(client.tags(repository.repository))
+
+
+def _less(patience: Patience) -> Patience:
+    """With a mirror: others are waiting."""
+    return replace(patience, attempts=min(2, patience.attempts), silence=min(10.0, patience.silence))
 
 
 class _Missing(NotFound):

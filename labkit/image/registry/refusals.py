@@ -19,6 +19,12 @@ import httpx
 
 from labkit.errors import Denied, InvalidInput, LabError, NotFound, Unreachable
 
+_INSECURE = "list it under insecure-registries in /etc/labkit/daemon.json"
+_TLS = {  # what OpenSSL says, and what there is to do
+    "wrong version number": f"server gave HTTP response to HTTPS client (if it shall, {_INSECURE})",
+    "record layer failure": f"server gave HTTP response to HTTPS client (if it shall, {_INSECURE})",
+    "certificate verify failed": f"{{}} (put the certificate of its authority into /etc/docker/certs.d/HOST/ca.crt, or {_INSECURE})",
+}
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -49,7 +55,7 @@ def complaint(response: httpx.Response, body: bytes) -> str:
     try:
         error = json.loads(body)["errors"][0]
         code, message = str(error["code"]).lower().replace("_", " "), str(error.get("message", ""))
-        return f"{code}: {message:.500}" if message else code
+        return _printable(f"{code}: {message}" if message else code)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return f"{response.request.method} {response.url.path} was answered with {status}"
 
@@ -65,10 +71,19 @@ def retry_after(header: str) -> float | None:
 
 
 def cause(error: Exception) -> str:
-    """httpx says ``[Errno 111] Connection refused``, or nothing for a time-out."""
-    said = str(error).partition("] ")[2] or str(error)
+    """Why there was no answer: httpx says ``[Errno 111] Connection refused``, or nothing at all for a time-out."""
     if isinstance(error, httpx.ConnectTimeout):
         return "connecting took too long"
     if isinstance(error, httpx.TimeoutException):
         return "it has fallen silent"
-    return said[:1].lower() + said[1:200] if said[:2].istitle() else said[:200]
+    said = _printable(str(error).partition("] ")[2] or str(error))
+    said = said.partition(" (_ssl.c")[0]
+    for part, meaning in _TLS.items():
+        if part in said.lower():
+            return meaning.format(said)
+    return said[:1].lower() + said[1:] if said[:2].istitle() else said
+
+
+def _printable(text: str) -> str:
+    """At most 500 characters of what a stranger says, none of which moves the cursor of a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text[:500])

@@ -2,7 +2,8 @@
 
     {
         "registry-mirrors": ["http://127.0.0.1:5000"],
-        "insecure-registries": ["registry.lab:5000", "10.0.0.0/8"]
+        "insecure-registries": ["registry.lab:5000", "10.0.0.0/8"],
+        "max-layer-bytes": 10737418240
     }
 
     >>> from labkit.image.registry import settings
@@ -10,7 +11,8 @@
     ('http://127.0.0.1:5000',)
 
 A mirror is asked before Docker Hub, in the order written. An insecure registry may have a certificate that nobody vouches for, or speak
-plain HTTP; registries of this machine itself (127.0.0.0/8, ::1) always may. All other keys are the daemon's business. Source:
+plain HTTP; registries of this machine itself (127.0.0.0/8, ::1) always may. A layer that has more bytes when it is decompressed is
+refused; that key is labkit's own. All other keys are the daemon's business. Source:
 Docker's dockerd reference, "Daemon configuration file". Shown in notebook 05.
 """
 
@@ -33,6 +35,8 @@ class Settings:
 
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    max_layer_bytes: int | None = None
+    """How many bytes a layer may have when it is decompressed; if nothing is said, the disk is the limit."""
 
     def __post_init__(self) -> None:
         for mirror in self.registry_mirrors:
@@ -60,7 +64,7 @@ def load(path: str = PATH) -> Settings:
         raise InvalidInput(f"{path}: must be an object, not {document!r:.60}")
     try:
         mirrors = tuple(mirror.rstrip("/") for mirror in _strings(document, "registry-mirrors"))
-        return Settings(mirrors, _strings(document, "insecure-registries"))
+        return Settings(mirrors, _strings(document, "insecure-registries"), _bytes(document, "max-layer-bytes"))
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
 
@@ -87,6 +91,13 @@ def _strings(document: dict[str, object], key: str) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InvalidInput(f"{key}: must be an array of strings, not {values!r:.60}")
     return tuple(values)
+
+
+def _bytes(document: dict[str, object], key: str) -> int | None:
+    value = document.get(key)
+    if value is None or (type(value) is int and value > 0):
+        return value
+    raise InvalidInput(f"{key}: must be a number of bytes, not {value!r:.60}")
 
 
 def _check_mirror(mirror: str) -> None:

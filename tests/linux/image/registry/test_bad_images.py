@@ -17,6 +17,7 @@ import pytest
 from labkit.errors import InvalidInput, LabError, Unreachable
 from labkit.image.images import Image, Images
 from labkit.image.progress import Progress
+from labkit.image.registry.settings import Settings
 from labkit.storage import digests
 from tests import evil
 from tests.evil import Evil, Made, digest_of, layer, made, status
@@ -75,7 +76,7 @@ def test_a_bad_image_is_refused_and_leaves_nothing(
     bad.add(image, "me/web", "v1")
     name = f"{bad.address}/me/web:v1"
     with pytest.raises(InvalidInput, match=complaint):
-        pulled(name, limit=10 << 20)
+        pulled(name, Settings(max_layer_bytes=10 << 20))
     assert images.list() == ()
     assert [left for left in rubbish(images) if not left.startswith("sha256-")] == []
     bad.manifests.clear()

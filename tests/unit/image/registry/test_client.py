@@ -72,6 +72,7 @@ def test_what_is_not_there_is_not_found_in_the_registry_s_words(registry: Evil) 
         (status(404, {}, b'{"errors": []}'), NotFound, "404 Not Found"),
         (status(404, {}, b'{"errors": [{"code": 7}]}'), NotFound, ": 7"),
         (status(404, {}, b"[" * 9999), NotFound, "404 Not Found"),
+        (status(404, {}, b'{"errors": [{"code": "X", "message": "\\u001b[2J gone"}]}'), NotFound, r": x: \?\[2J gone$"),
         (status(418), InvalidInput, "418 I'm a [Tt]eapot"),
         (status(301), Unreachable, "301 Moved Permanently"),
         (status(505), Unreachable, "505"),

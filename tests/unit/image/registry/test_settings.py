@@ -25,6 +25,10 @@ def test_mirrors_and_insecure_registries_are_read_and_the_rest_is_the_daemon_s(t
     assert found == Settings(("http://a:5000",), ("b:1", "10.0.0.0/8"))
 
 
+def test_a_layer_may_have_a_limit(tmp_path: Path) -> None:
+    assert load(tmp_path, '{"max-layer-bytes": 1000}').max_layer_bytes == 1000
+
+
 def test_null_says_nothing(tmp_path: Path) -> None:
     assert load(tmp_path, '{"registry-mirrors": null}') == Settings()
 
@@ -44,6 +48,9 @@ def test_null_says_nothing(tmp_path: Path) -> None:
         ('{"registry-mirrors": ["http://[::1"]}', "must be a URL"),
         ('{"insecure-registries": ["http://a"]}', "daemon.json: insecure-registries: 'http://a' must be HOST, HOST:PORT or a network"),
         ('{"insecure-registries": ["10.0.0.0/99"]}', "must be HOST"),
+        ('{"max-layer-bytes": "1G"}', "daemon.json: max-layer-bytes: must be a number of bytes, not '1G'"),
+        ('{"max-layer-bytes": 0}', "max-layer-bytes: must be a number of bytes"),
+        ('{"max-layer-bytes": true}', "max-layer-bytes: must be a number of bytes"),
     ],
 )
 def test_a_mistake_names_file_and_key(tmp_path: Path, text: str, complaint: str) -> None:
