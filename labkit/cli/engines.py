@@ -7,6 +7,7 @@ Until there is a daemon, each command is an engine of its own, for as long as it
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,11 @@ def options(group: click.Group) -> None:
         group.params.append(click.Option([flag], default=default, metavar=metavar, help=help, expose_value=False, callback=_keep))
 
 
-def engine() -> Engine:
+def engine(ctx: click.Context | None = None) -> Engine:
     """The engine that the command is about."""
     from labkit.engine.images import Engine
 
-    meta = click.get_current_context().meta
+    meta = (ctx or click.get_current_context()).meta
     return Engine(meta.get(_ROOT, "/var/lib/labkit"), meta.get(_CONFIG, "/etc/labkit/daemon.json"), _wait)
 
 
@@ -46,14 +47,29 @@ def settings() -> Settings:
     return settings.load(click.get_current_context().meta.get(_CONFIG, "/etc/labkit/daemon.json"))
 
 
-def names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """For completion in a shell: images whose names begin so."""
     try:
-        found = {name.familiar for image in engine().images.list() for name in image.tags}
+        found = {name.familiar for image in engine(ctx).images.list() for name in image.tags}
     except LabError:
         return []
-    # A shell takes the colon for the end of a word; where no tag has been begun, the repository alone is offered, too.
-    return sorted(name for name in found if name.startswith(incomplete))
+    typed = _typed(incomplete)
+    there = len(typed.rpartition(":")[0]) + 1 if ":" in typed and typed != incomplete else 0
+    return sorted(name[there:] for name in found if name.startswith(typed))
+
+
+def _typed(incomplete: str) -> str:
+    """All of the word at the cursor: bash takes a colon for the end of one, and ``web:v1`` for three words."""
+    words = os.environ.get("COMP_WORDS", "").split()
+    cursor = int(os.environ.get("COMP_CWORD", "0"))
+    if os.environ.get("_LABKIT_COMPLETE") != "bash_complete" or len(words) <= cursor:
+        return incomplete
+    whole = words[cursor]
+    for word in reversed(words[:cursor]):
+        if word != ":" and not whole.startswith(":"):
+            break
+        whole = word + whole
+    return whole
 
 
 def _keep(ctx: click.Context, option: click.Parameter, value: str) -> str:

@@ -74,6 +74,8 @@ class Command(click.Command):
             raise Mistake(error.message, ctx, exits.OPTION) from None
         ctx.params.update(switched)
         given = len(ctx.params.get("words") or ())
+        if ctx.resilient_parsing:  # a shell asks how the line could go on
+            return rest
         if given < self.at_least or (self.at_most is not None and given > self.at_most):
             raise Mistake(f"labkit: '{ctx.command_path}' requires {_arguments(given, self.at_least, self.at_most)}", ctx)
         return rest

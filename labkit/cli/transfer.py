@@ -12,12 +12,14 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from labkit.cli import engines, progress
 from labkit.cli.grammar import command, switch, value
-from labkit.errors import InvalidInput, LabError
+from labkit.errors import InvalidInput, LabError, Unreachable
 
 _TRUST = "Skip image verification (default true)"  # labkit verifies every digest; signatures of notaries it does not know
 
@@ -37,8 +39,12 @@ def pull(all_tags: bool, disable_content_trust: bool, platform: str, quiet: bool
     name = references.parse(words[0])
     if not (name.tag or name.digest or all_tags or quiet):
         click.echo("Using default tag: latest")
-    with progress.shown(quiet) as report:
-        engines.engine().pull(words[0], platform=platform, all_tags=all_tags, report=report)
+    try:
+        with _hinted(name.domain), progress.shown(quiet) as report:
+            engines.engine().pull(words[0], platform=platform, all_tags=all_tags, report=report)
+    except KeyboardInterrupt:
+        click.echo("labkit: interrupted; what has arrived stays, and the next pull goes on from there", err=True)
+        raise
     click.echo(str(name if all_tags else name.tagged))
 
 
@@ -56,7 +62,7 @@ def push(all_tags: bool, disable_content_trust: bool, quiet: bool, words: tuple[
     name = references.parse(words[0])
     if not (name.tag or name.digest or all_tags or quiet):
         click.echo("Using default tag: latest")
-    with progress.shown(quiet) as report:
+    with _hinted(name.domain), progress.shown(quiet) as report:
         engines.engine().push(words[0], all_tags=all_tags, report=report)
     if quiet:
         click.echo(str(name if all_tags else name.tagged))
@@ -104,6 +110,17 @@ def logout(words: tuple[str, ...]) -> None:
         click.echo(f"Removing login credentials for {server}")
     else:
         click.echo(f"Not logged in to {server}")
+
+
+@contextmanager
+def _hinted(domain: str) -> Iterator[None]:
+    """Who asks the lab's own registry, and finds nobody, has not started the lab."""
+    try:
+        yield
+    except Unreachable as error:
+        if domain not in ("127.0.0.1:5000", "localhost:5000"):
+            raise
+        raise Unreachable(f"{error} (that is where the lab's registry is, once `labkit up` has started it)") from None
 
 
 def _server(words: tuple[str, ...]) -> str:

@@ -74,7 +74,7 @@ class Fake:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(engines, "engine", lambda: fake)
+    monkeypatch.setattr(engines, "engine", lambda *_: fake)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
