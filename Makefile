@@ -16,7 +16,7 @@ help:  ## list these commands
 setup:  ## install everything that the lab needs, start nothing
 	@scripts/provision lab
 
-lab: setup  ## set up, start JupyterLab in the background and print its URL
+lab: setup  ## set up, start the registry and JupyterLab in the background, print the URL
 	@$(AS_ROOT) $(BIN)/labkit up
 
 test:  ## set up, then run every test: pytest, then the notebooks

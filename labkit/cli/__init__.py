@@ -1,7 +1,7 @@
 """``labkit …``: the command line.
 
     labkit doctor                        what this machine has and lacks for the lab
-    labkit up | down | reset             JupyterLab on, JupyterLab off, machine put back
+    labkit up | down | reset             registry and JupyterLab on, off; the machine put back
     labkit pull nginx; labkit images     images, with docker's own grammar
     labkit runtime run --bundle B ID     a container from an OCI bundle, as ``runc`` would
 

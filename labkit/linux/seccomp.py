@@ -134,7 +134,8 @@ def profile(data: object, capabilities: Collection[str]) -> Profile:
     )
     others = {entry.architecture: entry.subArchitectures for entry in given.archMap}
     architectures = (machine, *others[machine]) if machine in others else given.architectures
-    return Profile(given.defaultAction, given.defaultErrnoRet, architectures, given.flags, given.listenerPath, given.listenerMetadata, rules)
+    listener = (given.listenerPath, given.listenerMetadata)
+    return Profile(given.defaultAction, given.defaultErrnoRet, architectures, given.flags, *listener, rules)
 
 
 @record
