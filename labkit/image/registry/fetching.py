@@ -29,7 +29,7 @@ from labkit.image.registry.client import Client
 from labkit.storage import digests
 from labkit.storage.blobs import BlobWriter
 from labkit.storage.compression import decompressed
-from labkit.storage.layers import Pending
+from labkit.storage.layers import Pending, is_abandoned
 from labkit.storage.store import Store
 
 _AT_ONCE = 3
@@ -59,6 +59,7 @@ class Fetching:
 
     def layers(self, manifest: Manifest, config: ImageConfig) -> None:
         """All layers, as blobs and as snapshots."""
+        self._clear_up()
         chains = chain_ids(config)
         there = [self._store.layers.has(chain) for chain in chains]
         for layer, is_unpacked in zip(manifest.layers, there, strict=True):
@@ -79,6 +80,12 @@ class Fetching:
             raise self._failure or error from None
         finally:
             threads.shutdown()
+
+    def _clear_up(self) -> None:
+        """What pulls that were killed have unpacked halfway; their blobs stay."""
+        for snapshot in self._store.snapshots.list():
+            if is_abandoned(snapshot):
+                self._store.snapshots.remove(snapshot.name)
 
     def _guarded(self, layer: Descriptor, is_unpacked: bool) -> Pending | None:
         """One layer; its failure is the end of all."""

@@ -163,6 +163,8 @@ class _Pull:
             return client.manifest_digest(self._repository, self._wanted) or ""
         except NotFound as error:
             raise _Missing(str(error)) from None
+        except InvalidInput:  # one that does not know HEAD: it has to be fetched
+            return ""
 
     def _find(self, client: Client) -> Fetched:
         def waiting(left: int) -> None:

@@ -165,3 +165,11 @@ def test_an_interrupted_pull_ends_at_once_and_the_next_goes_on(bad: Evil, images
     assert rubbish(images) == [os.path.basename(partial)]
     pulled(name)
     assert [asked.headers.get("range") for asked in bad.asked if asked.path.endswith(digest_of(BASE[0]))] == [None, "bytes=100000-"]
+
+
+def test_a_registry_that_does_not_know_head_is_asked_for_the_manifest(bad: Evil, pulled: Pulled, said: list[Progress]) -> None:
+    bad.add(GOOD, "me/web", "v1")
+    bad.on("/manifests/", status(405), method="HEAD")
+    name = f"{bad.address}/me/web:v1"
+    assert pulled(name) == pulled(name)
+    assert said[-1].status == f"Status: Image is up to date for {name}"

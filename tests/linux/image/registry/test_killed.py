@@ -55,7 +55,6 @@ def finish(images: Images, bad: Evil, image: Made, pulled: Callable[..., Image],
     expected = {name: data for seed in range(4) for name, data in noise(40, 50_000, seed).items()}
     assert seen(images, got, tmp_path / "m") == expected
     whole(images)
-    images.collect()
     assert rubbish(images) == []
     assert len(images.store.snapshots.list()) == 4
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from labkit.errors import NotFound, Unreachable
+from labkit.image import references
 from labkit.image.images import Image, Images
 from labkit.image.progress import Progress
-from labkit.image.registry import endpoints
+from labkit.image.registry import endpoints, pull
 from labkit.image.registry.settings import Settings
 from tests import evil
 from tests.evil import Evil, digest_of, layer, made, status
@@ -145,3 +146,11 @@ def test_where_the_hub_is_out_of_reach_it_is_told_that_the_mirror_has_it_not(
     complaint = rf'Get "https://registry\.invalid/v2/": .*; and there is no nosuch:latest on mirror {bad.url}'
     with pytest.raises(Unreachable, match=complaint):
         pulled("nosuch", Settings((bad.url,)))
+
+
+def test_the_tags_of_a_repository_are_those_of_the_first_mirror_that_has_it(hub: Evil, bad: Evil) -> None:
+    hub.on("/tags/list", status(200, {}, b'{"tags": ["1", "2"]}'))
+    settings = Settings((bad.url,))
+    assert pull.tags(references.parse("nginx"), settings=settings, patience=QUICK) == ("1", "2")
+    bad.on("/tags/list", status(200, {}, b'{"tags": ["1"]}'))
+    assert pull.tags(references.parse("nginx"), settings=settings, patience=QUICK) == ("1",)
