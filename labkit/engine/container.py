@@ -16,6 +16,7 @@ container's own lock, has it on the disk before it tells anybody, and leaves the
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from labkit.engine import container_file, oci, times
 from labkit.engine.container_file import Record, State
-from labkit.errors import Conflict, InvalidInput, KernelError
+from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 from labkit.linux import cgroups
 from labkit.records import record
 from labkit.runtime import state
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from labkit.engine.config import Update
     from labkit.engine.engine import Engine
     from labkit.engine.supervision import Timer
+
+_log = logging.getLogger(__name__)
 
 Condition = Literal["not-running", "next-exit", "removed"]
 
@@ -55,6 +58,16 @@ class Attacher(Protocol):
 
     def give_up(self) -> None:
         """The container could not be started, or was removed."""
+
+
+class Follower(Protocol):
+    """A part of the engine that goes along with containers while they run, such as health checks. Called with the container's lock held."""
+
+    def started(self, container: Container) -> None:
+        """Its program runs; or it did when this engine came up."""
+
+    def ended(self, container: Container) -> None:
+        """It has ended."""
 
 
 class Container:
@@ -233,6 +246,16 @@ class Container:
                 return
         attacher.connect(self.run_directory)
 
+    def let_go(self) -> None:
+        """The engine closes: who waits for this container waits in vain."""
+        with self.lock:
+            futures = [future for waiting in self.waiting.values() for future in waiting]
+            attachers, self.pending[:] = list(self.pending), []
+        for future in futures:
+            future.cancel()
+        for attacher in attachers:
+            attacher.give_up()
+
     # For the modules of the engine, which hold the lock
 
     def save(self, **changes: object) -> None:
@@ -246,6 +269,16 @@ class Container:
                     raise Conflict(f"container {self.id}: {self.directory} is gone: somebody has removed it by hand") from None
                 raise
         self.record = changed
+
+    def note(self, **changes: object) -> bool:
+        """Change the record for what has happened, whether we like it or not: if the disk is full, it is remembered. Whether it is not."""
+        try:
+            self.save(**changes)
+        except LabError:
+            _log.exception("container %s: its state could not be written", self.short_id)
+            self.record = replace(self.record, **changes)  # type: ignore[arg-type]  # the names of its fields
+            return False
+        return True
 
     def become(self, **changes: object) -> None:
         """Change the state, on the disk first."""

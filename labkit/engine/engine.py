@@ -36,6 +36,7 @@ from labkit.image import platforms
 from labkit.linux import cgroups
 
 if TYPE_CHECKING:
+    from labkit.engine.container import Follower
     from labkit.image.image import Image
 
 ROOT = "/var/lib/labkit"
@@ -69,6 +70,8 @@ class Engine:
         self.store = self.images.store
         self.events = Events()
         self.supervisor = Supervisor()
+        self.followers: list[Follower] = []
+        """Who is told when a container has started and ended: filled before ``recovery`` runs, below."""
         self.networks = Networks(self)
         self.volumes = Volumes(self)
         self.containers = Containers(self)
@@ -103,6 +106,8 @@ class Engine:
         self.is_closing = True
         self.events.close()
         self.supervisor.close()
+        for container in self.containers.list(all=True):
+            container.let_go()
         for directory in cgroups.directories(self.cgroup_parent, cgroups.detect()):
             with suppress(OSError):  # it is not empty, or was never made
                 os.rmdir(directory)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from labkit.errors import InvalidInput
+from labkit.image import references
 from labkit.image.images import Image, Images
 from labkit.image.references import Reference
 
@@ -107,8 +108,11 @@ def _labelled(text: str, wanted: bool) -> Callable[[Image], bool]:
 
 
 def _is_like(pattern: re.Pattern[str], name: Reference) -> bool:
-    """As people write it, with and without tag, with and without what is left out."""
-    return any(pattern.fullmatch(text) for text in (name.familiar, name.familiar_name, str(name), name.name))
+    """As Docker shows it, with and without tag; who writes ``docker.io/…`` gets what he means, too."""
+    texts = [name.familiar, name.familiar_name]
+    if pattern.pattern.startswith(re.escape(f"{references.DEFAULT_DOMAIN}/")):
+        texts += [str(name), name.name]
+    return any(pattern.fullmatch(text) for text in texts)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

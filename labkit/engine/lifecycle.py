@@ -61,29 +61,18 @@ def run(container: Container) -> None:
         _could_not_start(container, str(failed), birth.exit_code(error))
         raise failed from error
     container.tell("start")
-    watch(container)
+    begin(container)
 
 
 def _could_not_start(container: Container, why: str, code: int) -> None:
     """It is as it was, and says why; who waits for it is told."""
     status = "created" if container.state.FinishedAt == times.NEVER else "exited"
-    _write_down(container, replace(container.state, Status=status, Error=why, ExitCode=code, Init=Process(), Monitor=Process()))
+    container.note(State=replace(container.state, Status=status, Error=why, ExitCode=code, Init=Process(), Monitor=Process()))
     container.exited.set()
     give_up(container)
     container.notify("not-running", "next-exit")
     if container.record.HostConfig.AutoRemove:
         container.remove(force=True, volumes=True)
-
-
-def _write_down(container: Container, state: State, **changes: object) -> bool:
-    """Write what has happened whether we like it or not; if the disk is full, it is at least remembered. Whether it is on the disk."""
-    try:
-        container.save(State=state, **changes)
-    except LabError:
-        _log.exception("container %s: its state could not be written", container.short_id)
-        container.record = replace(container.record, State=state, **changes)  # type: ignore[arg-type]  # the names of its fields
-        return False
-    return True
 
 
 def give_up(container: Container) -> None:
@@ -92,8 +81,10 @@ def give_up(container: Container) -> None:
         container.pending.pop().give_up()
 
 
-def watch(container: Container) -> None:
-    """Wait for the end of the container's monitor, which writes down that of the container."""
+def begin(container: Container) -> None:
+    """It runs, since now or since before this engine: wait for the end of its monitor, which writes down that of the container."""
+    for follower in container.engine.followers:
+        follower.started(container)
     monitor = container.state.Monitor
     try:
         pidfd = processes.pidfd(monitor.Pid, monitor.StartTime)
@@ -139,12 +130,14 @@ def finish(container: Container, code: int, moment: int) -> None:
         StartedAt=container.state.StartedAt,
         FinishedAt=times.text(moment),
     )
-    if _write_down(container, state, RestartCount=container.record.RestartCount + (delay is not None)):
+    if container.note(State=state, RestartCount=container.record.RestartCount + (delay is not None)):
         clear(container)
     container.exited.set()
     if out_of_memory:
         container.tell("oom")
     container.tell("die", exitCode=str(code))
+    for follower in container.engine.followers:
+        follower.ended(container)
     container.engine.networks.leave(container)
     container.notify("not-running", "next-exit")
     if delay is not None:
@@ -177,7 +170,7 @@ def stop(container: Container, timeout: float | None = None, signal: str | None 
             return False
         mark_stopped(container)
         if not container.state.alive:  # it was about to be restarted
-            container.become(Status="exited")
+            _become(container, "exited")
             container.tell("stop")
             return True
         _send(container, number)
@@ -194,7 +187,7 @@ def mark_stopped(container: Container) -> None:
     """Somebody wants it to end: no restart policy shall contradict."""
     restarting.cancel(container)
     if not container.record.HasBeenManuallyStopped:
-        container.save(HasBeenManuallyStopped=True)
+        container.note(HasBeenManuallyStopped=True)
 
 
 def end(container: Container) -> None:
@@ -216,7 +209,7 @@ def _send(container: Container, number: int) -> None:
     container.tell("kill", signal=str(number))
     if container.state.paused:
         container.cgroup.thaw()
-        container.become(Status="running")
+        _become(container, "running")
 
 
 def _signal(name: str) -> int:
@@ -239,7 +232,7 @@ def kill(container: Container, signal: str = "KILL") -> None:
         if number == 9 or number == _signal(container.stop_signal):
             mark_stopped(container)
         if not container.state.alive:
-            container.become(Status="exited")
+            _become(container, "exited")
             return
         if number != 9:
             _send(container, number)
@@ -265,7 +258,7 @@ def pause(container: Container) -> None:
         if container.state.paused:
             raise Conflict(f"Container {container.id} is already paused")
         container.cgroup.freeze()
-        container.become(Status="paused")
+        _become(container, "paused")
         container.tell("pause")
 
 
@@ -275,8 +268,12 @@ def unpause(container: Container) -> None:
         if not container.state.paused:
             raise LabError(f"Container {container.id} is not paused")
         container.cgroup.thaw()
-        container.become(Status="running")
+        _become(container, "running")
         container.tell("unpause")
+
+
+def _become(container: Container, status: str) -> None:
+    container.note(State=replace(container.state, Status=status))
 
 
 def _must_run(container: Container) -> None:

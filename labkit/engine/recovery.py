@@ -8,6 +8,7 @@
     running, paused                   its monitor has ended               it has ended meanwhile: exit.json says how; policy
     restarting                                                            it is started now
     exited, policy always                                                 it is started now; and so on, see ``restarting``
+    exited, --rm                                                          it is removed now
 
 A machine that was rebooted looks like all monitors having ended, with no exit.json.
 """
@@ -67,7 +68,7 @@ def _take_up(container: Container) -> None:
     if not state.alive:
         if os.path.isdir(container.run_directory):
             _undo(engine, container.id)
-    elif os.path.exists(f"{container.run_directory}/start.sock"):
+    elif any(os.path.exists(f"{container.run_directory}/{name}.sock") for name in ("start", "starting")):
         # Nobody was told that it runs, and its program has not begun.
         _undo(engine, container.id)
         first = state.FinishedAt == times.NEVER
@@ -75,14 +76,18 @@ def _take_up(container: Container) -> None:
         container.exited.set()
     elif processes.alive(state.Monitor.Pid, state.Monitor.StartTime):
         container.exited.clear()
-        lifecycle.watch(container)
-        container.engine.networks.rejoin(container)
+        engine.networks.rejoin(container)
+        lifecycle.begin(container)
     else:
         lifecycle.ended(container, state.Monitor)
         return  # which has asked the policy already
-    if not container.state.alive and _starts_again(container):
+    if container.state.alive:
+        return
+    if _starts_again(container):
         container.become(Status="restarting")
         restarting.schedule(container, 0)
+    elif container.record.HostConfig.AutoRemove and container.record.HasBeenStarted:
+        container.remove(force=True, volumes=True)
 
 
 def _starts_again(container: Container) -> bool:

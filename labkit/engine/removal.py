@@ -64,6 +64,8 @@ def _remove(container: Container, volumes: bool) -> None:
     except FileNotFoundError:
         _log.warning("container %s: its directory was removed by hand", container.short_id)
     container.is_removed = True
+    if os.path.isdir(container.run_directory):
+        lifecycle.clear(container)  # it could not be written that it had ended, so that what its run has left is still there
     lifecycle.give_up(container)
     containers.forget(container)
     _take_away(container.engine, going, container.record.Snapshot)

@@ -67,6 +67,9 @@ class Builder:
         except Exception as error:
             self.line.say({"failed": packed(error)})
             return
+        if self.request.new and not self.request.start and not self.line.listened:
+            container.delete(self.plan.root, self.plan.id, force=True)  # who was to start it is gone: it would wait for ever
+            return
         warnings = [*self.plan.warnings, *self.context.warnings]
         self.line.say({"created": self.context.pid, "pid": self.context.pid, "warnings": warnings})
 

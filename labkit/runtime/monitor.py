@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 from typing import NoReturn
@@ -42,6 +43,13 @@ class Line:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             return  # nobody listens any more
+
+    @property
+    def listened(self) -> bool:
+        """Whether whoever asked still holds the other end."""
+        poll = select.poll()
+        poll.register(self.socket, 0)
+        return not poll.poll(0)
 
     def hear(self) -> str:
         """The next word, "" if the other end has hung up."""

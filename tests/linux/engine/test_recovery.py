@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from labkit.errors import Conflict
 from labkit.linux import processes
 from labkit.runtime import container as runtime
 from labkit.runtime import state as runtime_state
+from labkit.runtime.client import Job
+from labkit.runtime.spawner import Request
 from tests.containers import SECONDS, create_in, said
 
 Open = Callable[[], Engine]
@@ -79,6 +83,32 @@ def test_with_rm_one_that_ended_meanwhile_is_removed(again: Open) -> None:
     await_end(first.state.Monitor)
     assert again().containers.list(all=True) == []
     assert not os.path.exists(first.directory)
+
+
+def test_with_rm_one_whose_removal_did_not_come_to_pass_is_removed(again: Open) -> None:
+    box = create_in(again(), "true", name="box")
+    ended = box.wait("next-exit")
+    box.start()
+    ended.result(SECONDS)
+    box.save(HostConfig=replace(box.record.HostConfig, AutoRemove=True))
+    assert again().containers.list(all=True) == []
+
+
+def test_who_waits_for_a_container_of_an_engine_that_closes_is_let_go(again: Open) -> None:
+    class Attacher:
+        gave_up = False
+
+        def connect(self, directory: str) -> None:
+            raise AssertionError(directory)
+
+        def give_up(self) -> None:
+            self.gave_up = True
+
+    box = create_in(again(), "sleep", "1000")
+    waiting, attacher = box.wait("next-exit"), Attacher()
+    box.attend(attacher)
+    again()
+    assert waiting.cancelled() and attacher.gave_up
 
 
 def test_one_whose_monitor_was_killed_meanwhile_is_killed(again: Open) -> None:
@@ -172,6 +202,20 @@ def test_a_start_that_was_interrupted_before_the_program_began_is_undone(again: 
     assert found.state.Status == "created" and not found.cgroup.exists()
     assert not processes.alive(record.State.Init.Pid, record.State.Init.StartTime)
     assert found.start()
+
+
+def test_a_container_whose_birth_was_ordered_by_an_engine_that_is_gone_is_not_born(again: Open) -> None:
+    """Else it would wait for ever for the word to begin."""
+    box = create_in(again(), "sleep", "1000", name="box")
+    Job(Request(birth.plan(box), start=False), capture=False).close()
+    other = create_in(box.engine, "true")
+    ended = other.wait("next-exit")
+    other.start()
+    assert ended.result(SECONDS) == Exit(0)
+    deadline = time.monotonic() + SECONDS
+    while os.path.exists(box.run_directory) and time.monotonic() < deadline:
+        pass  # its builder began before the other's
+    assert not os.path.exists(box.run_directory) and not box.cgroup.exists()
 
 
 def test_a_machine_that_was_rebooted_has_no_container_running(again: Open) -> None:
