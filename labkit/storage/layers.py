@@ -149,10 +149,10 @@ def _complete(unpacked: Unpacked, upper: str, below: Sequence[str]) -> None:
     with trees.Tree(upper) as tree:
         for path, target in unpacked.links:
             _complete_link(tree, os.fsencode(path), os.fsencode(target), upper, below)
-        for path in unpacked.whiteouts:
-            _drop_needless_whiteout(tree, os.fsencode(path), below)
         if overlays.is_opaque(upper):
             _spell_out_opaque_root(upper, below)
+        for path in unpacked.whiteouts:
+            _drop_needless_whiteout(tree, os.fsencode(path), below)
         # Last, and the deepest first: all of the above changes the times of directories.
         for path in sorted(unpacked.implicit, reverse=True):
             index = union.provider(below, f"/{path}" if path else "")

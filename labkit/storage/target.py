@@ -25,12 +25,15 @@ _OPAQUE = b".wh..wh..opq"
 
 
 class Target:
-    """``tree``, as an upper directory of overlayfs or as a plain one. The functions raise ``OSError`` as the kernel does."""
+    """``tree``, as an upper directory of overlayfs or as a plain one. The functions raise ``OSError`` as the kernel does.
+
+    What was noted of a path may no longer be true at the end, when a later entry has put something else there: it is looked at again.
+    """
 
     def __init__(self, tree: trees.Tree, overlay: bool) -> None:
         self.tree = tree
         self.overlay = overlay
-        self.implicit: dict[bytes, None] = {b"": None}  # directories that no entry told of
+        self._implicit: dict[bytes, None] = {b"": None}
         self._made: set[bytes] = set()
         self._times: dict[bytes, int] = {}
         self._whiteouts: dict[bytes, None] = {}
@@ -48,7 +51,7 @@ class Target:
         """An entry has made the file or, with the ``mtime`` that it shall have at the end, the directory at ``path``."""
         self._made.add(path)
         if mtime is not None:
-            self.implicit.pop(path, None)
+            self._implicit.pop(path, None)
             self._times[path] = mtime
 
     def make_directory(self, parent: int, name: bytes) -> None:
@@ -56,14 +59,13 @@ class Target:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 attributes.clear_xattrs(at(parent, name))
                 return
             self.take_away(parent, name)
             os.mkdir(name, 0o700, dir_fd=parent)
-            if self.is_whiteout(status):
-                attributes.make_opaque(at(parent, name))
+            if self.overlay:
+                attributes.make_opaque(at(parent, name))  # the whiteout or file that was there had hidden what is below
 
     def take_away(self, parent: int, name: bytes) -> None:
         """Whatever has this name makes room; nothing is fine."""
@@ -120,7 +122,7 @@ class Target:
 
     def set_times(self) -> None:
         """Of directories, at the end, since each file that is made in one changes its time."""
-        for path in self.implicit:
+        for path in self._implicit:
             if path or self.overlay:  # the root of a plain directory was there before
                 self._times.setdefault(path, 0)  # not now: the same layer gives the same tree
         for path, mtime in self._times.items():
@@ -131,15 +133,19 @@ class Target:
             if found == path:
                 os.utime(directory, ns=(mtime, mtime))
 
+    def implicit(self) -> tuple[bytes, ...]:
+        """The directories that no entry told of; b"" is the root."""
+        return tuple(path for path in self._implicit if (status := self.look(path)) and stat.S_ISDIR(status.st_mode))
+
     def whiteouts(self) -> tuple[bytes, ...]:
-        """Those that are still there."""
+        """Those that are there."""
         return tuple(path for path in self._whiteouts if (status := self.look(path)) and self.is_whiteout(status))
 
     def look(self, path: bytes) -> os.stat_result | None:
         """What is at ``path``, if there is something."""
         head, _, name = path.rpartition(b"/")
         try:
-            return os.stat(name, dir_fd=self.tree.directory(head)[0], follow_symlinks=False)
+            return os.stat(name or b".", dir_fd=self.tree.directory(head)[0], follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -158,5 +164,5 @@ class Target:
 
     def _is_implicit(self, parent: int, name: bytes, path: bytes) -> None:
         os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask is
-        self.implicit[path] = None
+        self._implicit[path] = None
         self._times.pop(path, None)

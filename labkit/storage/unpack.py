@@ -125,7 +125,7 @@ class _Unpacker:
             hasher.digest(),
             self._size,
             self._entries,
-            tuple(map(os.fsdecode, self._target.implicit)),
+            tuple(map(os.fsdecode, self._target.implicit())),
             tuple((os.fsdecode(path), os.fsdecode(link)) for path, link in links),
             tuple(map(os.fsdecode, self._target.whiteouts())),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labkit.errors import Conflict, InvalidInput, NotFound
 from labkit.linux import mounts
@@ -252,3 +253,39 @@ def test_a_store_of_blobs_may_be_where_no_snapshots_can_be(tmp_path: Path) -> No
         assert store.blobs.read(store.blobs.put(b"x")) == b"x"
     finally:
         mounts.unmount(str(tmp_path / "merged"))
+
+
+_PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("/".join)
+_MEMBERS = st.one_of(
+    st.builds(file, _PATHS, st.sampled_from([b"", b"one", b"two"])),
+    st.builds(directory, _PATHS),
+    st.builds(whiteout, _PATHS),
+    st.builds(opaque, st.one_of(st.just(""), _PATHS)),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.lists(_MEMBERS, max_size=6), min_size=2, max_size=3))
+def test_any_layers_give_in_a_plain_directory_what_the_kernel_shows_of_them_stacked(layers: list[list[Member]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        store, chain = Store(f"{place}/store"), None
+        os.mkdir(f"{place}/plain")
+        os.mkdir(f"{place}/seen")
+        for members in layers:
+            data = archive(*members)
+            try:
+                chain = store.layers.commit(store.layers.unpack([data]), chain)
+            except InvalidInput:
+                with pytest.raises(InvalidInput):
+                    unpack([data], f"{place}/plain", overlay=False)
+                return
+            unpack([data], f"{place}/plain", overlay=False)
+        with store.snapshots.mounted(snapshot_name(chain or ""), f"{place}/seen"):
+            assert _without_times(f"{place}/seen") == _without_times(f"{place}/plain")
+            for here, directories, names in os.walk(f"{place}/seen"):
+                assert all(os.path.lexists(f"{here}/{name}") for name in directories + names), "each name that is listed is there"
+
+
+def _without_times(root: str) -> dict[str, tuple[object, ...]]:
+    """A plain directory forgets when it was changed, which a stack of layers does not."""
+    return {path: (facts[0], facts[5]) for path, facts in look(root).items()}
