@@ -8,7 +8,7 @@
     'http'
 
 Certificates are those that the machine trusts, plus /etc/docker/certs.d/HOST[:PORT]/*.crt, as in Docker. Source: Docker's "Verify
-repository client with certificates"; ``man 7 environ`` has no word on proxies, but every tool reads the same variables.
+repository client with certificates"; httpx, "Environment Variables".
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Connections:
             raise httpx.ConnectError("given up")
         client = self._client(url)
         request = client.build_request(method, url, headers=headers, content=content, extensions={"trace": self._keep_socket})
-        return client.send(request, stream=True)
+        try:
+            return client.send(request, stream=True)
+        except UnicodeError:  # part of the name is empty, or longer than 63 characters
+            raise httpx.ConnectError(f"{url.host:.80} cannot be the name of a host") from None
 
     def abort(self) -> None:
         """Break all connections, from another thread, for good. Closing a socket would not wake up who reads from it; this does."""

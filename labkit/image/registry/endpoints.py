@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from labkit.errors import InvalidInput
 from labkit.image.references import Reference
-from labkit.image.registry.settings import Settings, is_loopback
+from labkit.image.registry.settings import Settings, is_loopback, split_port
 
 HUB = "docker.io"
 HUB_REGISTRY = "registry-1.docker.io"
@@ -47,8 +48,11 @@ def of(reference: Reference, settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def registry(domain: str, settings: Settings) -> Endpoint:
-    """The registry that a domain stands for: where to push to and to log in at."""
+    """The registry that a domain stands for: where to push to and to log in at. ``InvalidInput`` if its port cannot be one."""
     host = HUB_REGISTRY if domain == HUB else domain
+    port = split_port(host)[1]
+    if port and not 0 < int(port[:9]) < 65536:
+        raise InvalidInput(f"registry {host}: there is no port {port}: it must be 1 to 65535")
     if is_loopback(host):
         return Endpoint(host, ("http", "https"), is_verified=False)
     if settings.is_insecure(host):

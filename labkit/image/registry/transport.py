@@ -161,7 +161,7 @@ class Transport:
         try:
             base = httpx.URL(f"{self._connections.scheme}://{self.endpoint.host}/")
             return base.join(path)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise InvalidInput(f"{self.endpoint}{path:.80}: {error}") from None
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
@@ -187,7 +187,7 @@ class Transport:
     def _redirected(self, url: httpx.URL, location: str) -> httpx.URL:
         try:
             target = url.join(location)
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeError):
             target = httpx.URL("")
         if target.scheme not in ("http", "https") or not target.host:
             raise Unreachable(f"{self.endpoint}: redirects to {location!r:.200}, where there is no way to go")
@@ -243,7 +243,7 @@ class Transport:
                 if not response.is_success:
                     raise self._refusal(response, f"{url.host}: no token for {scope or 'logging in'}")
                 self._authorizations.keep_token(scope, *auth.parse_token(self._read(response, MAX_DOCUMENT)))
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
             raise Passing(f"{wanted.url:.200}: no token for {self.endpoint}: {refusals.cause(error)}") from None
 
     def _refusal(self, response: httpx.Response, prefix: str = "") -> LabError:

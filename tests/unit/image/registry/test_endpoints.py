@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.errors import InvalidInput
 from labkit.image import references
 from labkit.image.registry import endpoints
 from labkit.image.registry.endpoints import Endpoint
@@ -39,3 +40,9 @@ def test_an_insecure_registry_gets_the_chance_to_encrypt() -> None:
 
 def test_a_mirror_s_certificate_counts_unless_it_is_insecure() -> None:
     assert [endpoint.is_verified for endpoint in of("nginx")] == [False, True, True]
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "9" * 40])
+def test_a_port_that_cannot_be_is_refused(port: str) -> None:
+    with pytest.raises(InvalidInput, match=f"registry a.b:{port}: there is no port {port}"):
+        of(f"a.b:{port}/web")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
 import pytest
 
-from labkit.errors import Unreachable
+from labkit.errors import InvalidInput, Unreachable
 from labkit.image.registry import endpoints
 from labkit.image.registry.client import Client
 from labkit.image.registry.endpoints import Endpoint
@@ -115,3 +116,9 @@ def test_an_abort_from_another_thread_ends_a_download_that_hangs(registry: Evil,
                 pass
         assert time.monotonic() - started < 10
         timer.join()
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b", "xn--zz.invalid", "[::1"])
+def test_what_cannot_be_a_host_is_told(host: str) -> None:
+    with Client(Endpoint(host, ("https",)), None, QUICK) as asking, pytest.raises((Unreachable, InvalidInput), match=re.escape(host)):
+        asking.ping()
