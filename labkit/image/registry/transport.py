@@ -160,7 +160,10 @@ class Transport:
     def _url(self, path: str) -> httpx.URL:
         try:
             base = httpx.URL(f"{self._connections.scheme}://{self.endpoint.host}/")
-            return base.join(path)
+            url = base.join(path)
+            if not url.host:  # which raises UnicodeError for some names
+                raise httpx.InvalidURL("it names no host")
+            return url
         except (httpx.InvalidURL, UnicodeError) as error:
             raise InvalidInput(f"{self.endpoint}{path:.80}: {error}") from None
         except httpx.TransportError as error:
@@ -187,9 +190,10 @@ class Transport:
     def _redirected(self, url: httpx.URL, location: str) -> httpx.URL:
         try:
             target = url.join(location)
+            is_complete = target.scheme in ("http", "https") and bool(target.host)
         except (httpx.InvalidURL, UnicodeError):
-            target = httpx.URL("")
-        if target.scheme not in ("http", "https") or not target.host:
+            is_complete = False
+        if not is_complete:
             raise Unreachable(f"{self.endpoint}: redirects to {location!r:.200}, where there is no way to go")
         if (url.scheme, target.scheme) == ("https", "http"):
             raise Unreachable(f"{self.endpoint}: redirects from https to {target!s:.200}, which is not encrypted: refused")

@@ -16,7 +16,7 @@ from labkit.image.registry.settings import Settings
 from labkit.image.registry.transport import Patience
 from tests import evil
 from tests.evil import Evil, Request, status
-from tests.unit.image.registry.conftest import BLOB, DIGEST, IMAGE, IMPATIENT, client, fetched
+from tests.unit.image.registry.conftest import BLOB, DIGEST, IMAGE, IMPATIENT, QUICK, client, fetched
 
 
 @pytest.mark.parametrize("answer", [status(500), status(503), status(429), evil.die_after(1000), evil.die_after(0)])
