@@ -118,17 +118,21 @@ def _is_like(pattern: re.Pattern[str], name: Reference) -> bool:
 def _pattern(text: str) -> re.Pattern[str]:
     """A pattern of Go's ``path.Match``."""
     pieces = re.findall(r"\[\^?[^\]]+\]|\\.|.", text, re.DOTALL)
-    if not text or "[" in pieces:
-        raise InvalidInput(f"invalid filter 'reference={text}': syntax error in pattern")
-    return re.compile("".join(_piece(piece) for piece in pieces))
+    try:
+        if text and "[" not in pieces:
+            return re.compile("".join(_piece(piece) for piece in pieces))
+    except re.error:
+        pass  # a range that ends before it begins
+    raise InvalidInput(f"invalid filter 'reference={text}': syntax error in pattern")
 
 
 def _piece(piece: str) -> str:
     if piece in ("*", "?"):
         return f"[^/]{piece.replace('?', '')}"
     if piece.startswith("[") and len(piece) > 1:
-        inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("&&", r"\&&").replace("~~", r"\~~").replace("||", r"\||")
-        return f"[{inside}]"
+        negated = "^" if piece[1] == "^" else ""
+        ranges = re.findall(r"(\\.|.)(?:-(\\.|.))?", piece[1 + len(negated) : -1], re.DOTALL)
+        return f"[{negated}{''.join('-'.join(re.escape(end[-1]) for end in ends if end) for ends in ranges)}]"
     return re.escape(piece[-1])
 
 
