@@ -89,9 +89,12 @@ def _who(pid: int) -> tuple[Process, Process]:
 
 def _end_input(container: Container) -> None:
     """Nobody will ever write to it: a program that reads shall find the end, and not wait."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor, runtime_state.short(container.run_directory) as directory:
-        monitor.connect(f"{directory}/monitor.sock")
-        monitor.send(b"e")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor, runtime_state.short(container.run_directory) as directory:
+            monitor.connect(f"{directory}/monitor.sock")
+            monitor.send(b"e")
+    except OSError as error:
+        raise LabError(f"its monitor was killed ({error.strerror})") from None
 
 
 def _hostname(container: Container) -> str:
@@ -146,7 +149,7 @@ def unshare_memory(container: Container) -> None:
         mounts.unmount(f"{container.directory}/shm", lazy=True)
 
 
-def told(error: LabError) -> LabError:
+def told(error: Exception) -> LabError:
     """A failure to start in Docker's words, from which clients tell what kind it is."""
     if isinstance(error, KernelError):
         if error.operation == "exec":
@@ -154,10 +157,12 @@ def told(error: LabError) -> LabError:
             missing = f"stat {error.object}: " if error.errno == ENOENT and "/" in error.object else ""
             return InvalidInput(f'{_PREFIX}exec: "{error.object}": {missing}{why}: unknown')
         return LabError(f"{_PREFIX}{error}: unknown")
-    return LabError(f"{_PREFIX}{error}: unknown") if type(error) is LabError else error
+    if isinstance(error, LabError) and type(error) is not LabError:
+        return error
+    return LabError(f"{_PREFIX}{error}: unknown")
 
 
-def exit_code(error: LabError) -> int:
+def exit_code(error: Exception) -> int:
     """As a shell has it: 127 for a command that is not there, 126 for one that may not be run, else 128."""
     if isinstance(error, KernelError) and error.operation == "exec":
         return {ENOENT: 127, EACCES: 126, ENOEXEC: 126}.get(error.errno, 128)

@@ -1,25 +1,69 @@
-"""Changes of a container that exists: its limits and its restart policy, while it runs.
+"""Changes of a container that exists, while it runs: it is paused, its terminal gets another size, its limits are others.
 
+    >>> web.pause(); web.unpause()
     >>> web.update(Update(Memory=64 << 20, RestartPolicy=RestartPolicy("always")))
     ()
 
-What is not said stays. Source: moby's ``daemon/update_linux.go``; Docker Engine API v1.47, ContainerUpdate.
+What an update does not say stays. Source: moby's ``daemon/pause.go``, ``daemon/update_linux.go``; Docker Engine API v1.47.
 """
 
 from __future__ import annotations
 
+import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from labkit.engine import oci_resources, restarting, verification
 from labkit.engine.config import HostConfig, Resources, Update
-from labkit.errors import Conflict, InvalidInput
+from labkit.errors import Conflict, InvalidInput, LabError
+from labkit.runtime import state as runtime_state
 from labkit.runtime.limits import limits
 
 if TYPE_CHECKING:
     from labkit.engine.container import Container
 
 _FIXED = ("Devices", "DeviceCgroupRules", "DeviceRequests", "Ulimits", "CgroupParent", "Init", "OomKillDisable")
+
+
+def pause(container: Container) -> None:
+    """Freeze it."""
+    with container.lock:
+        _must_run(container)
+        if container.state.paused:
+            raise Conflict(f"Container {container.id} is already paused")
+        container.cgroup.freeze()
+        container.turn("paused")
+        container.tell("pause")
+
+
+def unpause(container: Container) -> None:
+    """Thaw it."""
+    with container.lock:
+        if not container.state.paused:
+            raise LabError(f"Container {container.id} is not paused")
+        container.cgroup.thaw()
+        container.turn("running")
+        container.tell("unpause")
+
+
+def _must_run(container: Container) -> None:
+    if container.state.Status == "restarting":
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    if not container.state.alive:
+        raise Conflict(f"Container {container.id} is not running")
+
+
+def resize(container: Container, height: int, width: int) -> None:
+    """Set the size of its terminal, through its monitor."""
+    _must_run(container)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor:
+        try:
+            with runtime_state.short(container.run_directory) as directory:
+                monitor.connect(f"{directory}/monitor.sock")
+            monitor.send(f"r{height} {width}".encode())
+        except OSError:
+            raise Conflict(f"Container {container.id} is not running") from None
+    container.tell("resize", height=str(height), width=str(width))
 
 
 def update(container: Container, wanted: Update) -> tuple[str, ...]:

@@ -11,7 +11,7 @@
 
 ``record`` is a frozen snapshot: read it as often as you like, without a lock. Each method that changes something does so under the
 container's own lock, has it on the disk before it tells anybody, and leaves the rest of the engine alone. What they do is in
-``lifecycle`` (start, stop, ends), ``removal`` and ``changes`` (rename, update). Errors are Docker's, in Docker's words.
+``lifecycle`` (start, end), ``stopping``, ``changes`` (pause, resize, update) and ``removal``. Errors are Docker's, in Docker's words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from labkit.engine import container_file, oci, times
+from labkit.engine import changes, container_file, lifecycle, oci, removal, status, stopping, times
 from labkit.engine.container_file import Record, State
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 from labkit.linux import cgroups
@@ -145,9 +145,7 @@ class Container:
     @property
     def status_text(self) -> str:
         """Its state in the words of ``docker ps``: "Up 8 seconds", "Exited (0) 2 minutes ago"."""
-        from labkit.engine.status import status_text
-
-        return status_text(self)
+        return status.status_text(self)
 
     @property
     def attributes(self) -> Mapping[str, str]:
@@ -158,45 +156,31 @@ class Container:
 
     def start(self) -> bool:
         """Execute its program; False if it runs already. Raises why it cannot be."""
-        from labkit.engine import lifecycle
-
         return lifecycle.start(self)
 
     def stop(self, timeout: float | None = None, signal: str | None = None) -> bool:
         """Ask it to end, after ``timeout`` seconds (None: its own ``StopTimeout``, else 10; negative: never) kill it; False if it has."""
-        from labkit.engine import lifecycle
-
-        return lifecycle.stop(self, timeout, signal)
+        return stopping.stop(self, timeout, signal)
 
     def kill(self, signal: str = "KILL") -> None:
         """Send its first process a signal. With KILL it has ended when this returns."""
-        from labkit.engine import lifecycle
-
-        lifecycle.kill(self, signal)
+        stopping.kill(self, signal)
 
     def restart(self, timeout: float | None = None, signal: str | None = None) -> None:
         """Stop it, if it runs, and start it."""
-        from labkit.engine import lifecycle
-
-        lifecycle.restart(self, timeout, signal)
+        stopping.restart(self, timeout, signal)
 
     def pause(self) -> None:
         """Let all its processes stand still."""
-        from labkit.engine import lifecycle
-
-        lifecycle.pause(self)
+        changes.pause(self)
 
     def unpause(self) -> None:
         """Let them go on."""
-        from labkit.engine import lifecycle
-
-        lifecycle.unpause(self)
+        changes.unpause(self)
 
     def resize(self, height: int, width: int) -> None:
         """Set the size of its terminal, in characters. ``Conflict`` if it does not run."""
-        from labkit.engine import lifecycle
-
-        lifecycle.resize(self, height, width)
+        changes.resize(self, height, width)
 
     def rename(self, name: str) -> None:
         """Give it another name. ``Conflict`` if that is taken."""
@@ -204,14 +188,10 @@ class Container:
 
     def update(self, wanted: Update) -> tuple[str, ...]:
         """Change limits and restart policy, of a running one at once; warnings."""
-        from labkit.engine import changes
-
         return changes.update(self, wanted)
 
     def remove(self, force: bool = False, volumes: bool = False) -> None:
         """Remove it, with ``force`` even if it runs; ``volumes``: its anonymous ones with it."""
-        from labkit.engine import removal
-
         removal.remove(self, force=force, volumes=volumes)
 
     def wait(self, condition: str = "not-running") -> Future[Exit]:
@@ -279,6 +259,10 @@ class Container:
             self.record = replace(self.record, **changes)  # type: ignore[arg-type]  # the names of its fields
             return False
         return True
+
+    def turn(self, status: str) -> None:
+        """It is so now: paused, running, exited."""
+        self.note(State=replace(self.state, Status=status))
 
     def become(self, **changes: object) -> None:
         """Change the state, on the disk first."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.engine.config import Config, HostConfig, Mount
@@ -55,8 +56,6 @@ def check(config: Config, host: HostConfig) -> None:
 
 
 def _made(engine: Engine, point: MountPoint, layers: Sequence[str]) -> MountPoint:
-    from dataclasses import replace
-
     if point.Type == "bind" and point.Mode != "mount" and not os.path.exists(point.Source):
         try:
             os.makedirs(point.Source)
@@ -149,8 +148,6 @@ def _tmpfs(host: HostConfig) -> Iterator[MountPoint]:
 
 
 def _from_others(engine: Engine, host: HostConfig) -> Iterator[MountPoint]:
-    from dataclasses import replace
-
     for text in host.VolumesFrom:
         name, _, mode = text.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):

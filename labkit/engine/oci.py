@@ -33,8 +33,6 @@ from labkit.runtime.spec import Capabilities, ConsoleSize, Process, Rlimit, Root
 from labkit.runtime.spec_linux import Linux, Namespace
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-INIT = "/sbin/docker-init"
-"""Where ``--init`` puts the little init of the host's in a container."""
 
 MASKED = (
     *("/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"),
@@ -70,7 +68,7 @@ def configuration(container: Record, setting: Setting) -> Spec:
         root=Root("rootfs", readonly=host.ReadonlyRootfs),
         hostname=setting.hostname if own_hostname else "",
         domainname=container.Config.Domainname if own_hostname else "",
-        mounts=oci_mounts.mounts(container, setting.directory, setting.files, INIT if host.Init else ""),
+        mounts=oci_mounts.mounts(container, setting.directory, setting.files, bool(host.Init)),
         annotations=dict(host.Annotations),
         linux=Linux(
             namespaces=namespaces,
@@ -112,7 +110,7 @@ def cgroup_path(container: Record, parent: str) -> str:
 def process(container: Record, setting: Setting) -> Process:
     """The container's first process."""
     config, host = container.Config, container.HostConfig
-    command = (INIT, "--", *config.command) if host.Init else config.command
+    command = (oci_mounts.INIT, "--", *config.command) if host.Init else config.command
     rows, columns = host.ConsoleSize
     return Process(
         terminal=config.Tty,
@@ -240,14 +238,6 @@ def _namespaces(host: HostConfig, joined: Mapping[str, int]) -> tuple[Namespace,
 def _cgroup_mode(host: HostConfig) -> str:
     """As in Docker: a namespace of its own where version 2 is all there is."""
     return host.CgroupnsMode or ("private" if cgroups.detect().mode == "v2" else "host")
-
-
-def init_program() -> str:
-    """The little init that ``--init`` puts first, a static program of the host's. ``Unsupported`` if there is none."""
-    for path in ("/usr/bin/docker-init", "/usr/libexec/docker/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit"):
-        if os.path.exists(path):
-            return path
-    raise Unsupported("--init: this machine has neither docker-init nor tini-static (apt-get install tini)")
 
 
 def write(directory: str, spec: Spec) -> None:

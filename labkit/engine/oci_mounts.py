@@ -14,22 +14,23 @@ import posixpath
 
 from labkit.engine.config import HostConfig
 from labkit.engine.container_file import MountPoint, Record
+from labkit.errors import Unsupported
 from labkit.runtime.spec import Mount
 
 SHM_SIZE = 64 << 20
+INIT = "/sbin/docker-init"
+"""Where ``--init`` puts the little init of the host's in a container."""
 FILES = {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
 
 
-def mounts(container: Record, directory: str, files: str, init: str) -> tuple[Mount, ...]:
-    """All mounts of a container in ``directory``; hosts and resolv.conf are in ``files``; at ``init`` the host's little init is bound."""
+def mounts(container: Record, directory: str, files: str, init: bool) -> tuple[Mount, ...]:
+    """All mounts of a container in ``directory``; hosts and resolv.conf are in ``files``; ``init`` binds the host's little init."""
     host = container.HostConfig
     taken = {posixpath.normpath(point.Destination) for point in container.Mounts}
     own = [mount for mount in _system(host, directory) if mount.destination not in taken]
     own += [_file(f"{files}/{name}", path) for path, name in FILES.items() if path not in taken]
     if init:
-        from labkit.engine.oci import init_program
-
-        own.append(Mount(init, "bind", init_program(), ("bind", "ro")))
+        own.append(Mount(INIT, "bind", init_program(), ("bind", "ro")))
     asked = sorted(container.Mounts, key=lambda point: len(_parts(point.Destination)))
     return (*own, *(_asked(point) for point in asked))
 
@@ -94,3 +95,11 @@ def _asked(point: MountPoint) -> Mount:
     if not point.RW:
         words.append("ro")
     return Mount(point.Destination, "bind", point.Source, (*words, *point.Options))
+
+
+def init_program() -> str:
+    """The little init that ``--init`` puts first, a static program of the host's. ``Unsupported`` if there is none."""
+    for path in ("/usr/bin/docker-init", "/usr/libexec/docker/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit"):
+        if os.path.exists(path):
+            return path
+    raise Unsupported("--init: this machine has neither docker-init nor tini-static (apt-get install tini)")

@@ -85,7 +85,7 @@ def _take_up(container: Container) -> None:
         return
     if _starts_again(container):
         container.become(Status="restarting")
-        restarting.schedule(container, 0)
+        restarting.schedule(container, 0, lifecycle.again)
     elif container.record.HostConfig.AutoRemove and container.record.HasBeenStarted:
         container.remove(force=True, volumes=True)
 

@@ -14,6 +14,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from labkit.engine import lifecycle, stopping
 from labkit.errors import Conflict, LabError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 def remove(container: Container, force: bool = False, volumes: bool = False) -> None:
     """Remove it, with ``force`` even if it runs; ``volumes``: its anonymous ones with it."""
-    from labkit.engine import lifecycle
-
     while True:
         with container.lock:
             if container.is_removed:
@@ -34,11 +33,11 @@ def remove(container: Container, force: bool = False, volumes: bool = False) -> 
             if not force:
                 _refuse_if_running(container)
             if not container.state.alive:
-                lifecycle.mark_stopped(container)
+                stopping.mark_stopped(container)
                 _remove(container, volumes)
                 return
-            lifecycle.mark_stopped(container)
-        lifecycle.end(container)
+            stopping.mark_stopped(container)
+        stopping.end(container)
 
 
 def _refuse_if_running(container: Container) -> None:
@@ -55,8 +54,6 @@ def _refuse_if_running(container: Container) -> None:
 
 
 def _remove(container: Container, volumes: bool) -> None:
-    from labkit.engine import lifecycle
-
     containers = container.engine.containers
     going = f"{containers.directory}/.{container.id}.removing"
     try:

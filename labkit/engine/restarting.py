@@ -11,6 +11,7 @@ stops or kills a container says that it shall stay ended. Source: moby's ``resta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labkit.engine import times
@@ -43,9 +44,9 @@ def delay(container: Container, code: int, moment: int) -> float | None:
     return container.backoff
 
 
-def schedule(container: Container, seconds: float) -> None:
-    """Start it again after so long."""
-    container.restart_timer = container.engine.supervisor.later(seconds, lambda: _again(container))
+def schedule(container: Container, seconds: float, again: Callable[[Container], None]) -> None:
+    """Call ``again`` with it after so long."""
+    container.restart_timer = container.engine.supervisor.later(seconds, lambda: again(container))
 
 
 def cancel(container: Container) -> None:
@@ -54,11 +55,3 @@ def cancel(container: Container) -> None:
     container.backoff = 0.0
     if timer:
         timer.cancel()
-
-
-def _again(container: Container) -> None:
-    from labkit.engine import lifecycle
-
-    with container.lock:
-        if container.state.Status == "restarting" and not container.is_removed and not container.engine.is_closing:
-            lifecycle.run(container)

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from labkit.engine import mounting, oci, oci_resources
+from labkit.engine import mounting, oci, oci_mounts, oci_resources
 from labkit.engine.config import Config, HostConfig, Resources, RestartPolicy
 from labkit.errors import InvalidInput
 from labkit.linux import processes, rlimits
@@ -43,7 +43,7 @@ def check(config: Config, host: HostConfig) -> tuple[str, ...]:
     if host.Runtime not in ("", "runc", "labkit"):
         raise InvalidInput(f"unknown or invalid runtime name: {host.Runtime}")
     if host.Init:
-        oci.init_program()
+        oci_mounts.init_program()
     return warnings
 
 
