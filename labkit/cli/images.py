@@ -89,6 +89,7 @@ def _listing(name: str, kind: type[Command] = Command) -> Command:
 
 
 images = _listing("images", _Images)
+images.help = "List images.\n\n`labkit images seed` makes the lab's own; an image that is called seed is listed by `labkit image ls seed`."
 ls = _listing("ls")
 
 
