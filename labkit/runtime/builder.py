@@ -51,7 +51,9 @@ class Builder:
         self.request, self.line = request, line
         self.plan = request.plan
         self.held: tuple[int, ...] = ()
-        if not given:
+        self.clients: tuple[int, ...] = ()
+        if len(given) < 3:
+            self.clients = given
             (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
             self.held, given = (to_stdin, from_stdout, from_stderr), (stdin, stdout, stderr)
         stdio = (given[0], given[1], given[2])
@@ -79,9 +81,10 @@ class Builder:
             # A terminal has to be held by somebody; if the caller has given descriptors, the monitor carries between the two.
             self.held = (self.context.terminal, *([] if self.held else self.context.stdio or ())[:2])
         told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
-        told |= {"remove": self.request.remove, "log": self.request.log, "terminal": self.context.terminal >= 0}
+        told |= {"remove": self.request.remove, "terminal": self.context.terminal >= 0, "clients": len(self.clients)}
+        told |= {"log": self.request.log, "rotation": self.request.rotation}
         try:
-            socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held])
+            socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held, *self.clients])
         except OSError:
             if self.request.new:
                 container.delete(self.plan.root, self.plan.id, force=True)

@@ -50,7 +50,8 @@ class Finished:
 class Job:
     """A monitor at work for us: its line, and the reading ends of the program's output."""
 
-    def __init__(self, request: Request, stdin: bytes = b"", capture: bool = True) -> None:
+    def __init__(self, request: Request, stdin: bytes = b"", capture: bool = True, client: socket.socket | None = None) -> None:
+        """Without ``capture`` the monitor holds the program's stdio, for ``client`` from the beginning if one is given."""
         ours, theirs = socket.socketpair()
         self.line = ours.makefile("rb")
         self.socket = ours
@@ -60,7 +61,7 @@ class Job:
         if capture:
             self.outputs, stdio = _pipes(stdin)
         with theirs:
-            _hand_in(request, theirs, stdio)
+            _hand_in(request, theirs, (client.fileno(),) if client else stdio)
         for fd in stdio:
             os.close(fd)
 

@@ -19,14 +19,20 @@ import os
 import select
 import signal
 import socket
-from typing import NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from labkit.errors import LabError
 from labkit.linux import processes
 from labkit.runtime import container, state
 from labkit.runtime.builder import build
+from labkit.runtime.clients import Client
 from labkit.runtime.handshake import packed
+from labkit.runtime.logfile import Log
 from labkit.runtime.stdio import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LARGEST = 16384
 
@@ -80,7 +86,7 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
 def _live(builder: int, its_line: socket.socket) -> None:
     """Hear from the builder what it is about to make, then what it has made; and stay with that to its end."""
     begun, _, _, _ = socket.recv_fds(its_line, _LARGEST, 0)
-    made, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 4) if begun else (b"", [], 0, None)
+    made, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 5) if begun else (b"", [], 0, None)
     if not made:
         # It came to nothing. What failed, the builder has undone; if it was killed, that is left to us.
         if os.WIFSIGNALED(os.waitpid(builder, 0)[1]) and begun:
@@ -90,9 +96,14 @@ def _live(builder: int, its_line: socket.socket) -> None:
     message = json.loads(made)
     root, id, pid = message["root"], message["id"], message["pid"]
     line = Line(descriptors.pop(0))
-    held = Held(pid, descriptors, message["terminal"], message["log"]) if descriptors else None
+    clients = [descriptors.pop() for _ in range(message["clients"])]
+    log = _log(message["log"], message["rotation"], state.directory(root, id), line) if message["log"] else None
+    held = Held(pid, descriptors, message["terminal"], log) if descriptors else None
     if held and message["new"]:
         held.open(state.directory(root, id))
+    if held:
+        for client in clients:
+            held.attach(Client(socket.socket(fileno=client)))
     its_line.close()
     os.waitpid(builder, 0)  # it has said "created" by then: a short program's "ended" must not come first
     if held:
@@ -106,6 +117,18 @@ def _live(builder: int, its_line: socket.socket) -> None:
         line.say({"ended": code})
     except LabError as error:
         line.say({"failed": packed(error)})
+
+
+def _log(path: str, rotation: Sequence[int], directory: str, line: Line) -> Log:
+    """Where the output is to be written. Trouble with that is told to whoever listens, and in a file ``trouble`` beside state.json."""
+
+    def tell(text: str) -> None:
+        line.say({"warnings": [text]})
+        with suppress(OSError), open(f"{directory}/trouble", "w") as file:
+            file.write(text + "\n")
+
+    size, files = rotation
+    return Log(path, size, files, tell)
 
 
 def _clear_up(begun: dict[str, str]) -> None:

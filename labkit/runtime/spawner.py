@@ -38,7 +38,8 @@ class Request:
     """What a monitor is to do.
 
     ``new``: create the container, else execute one more process in it. ``start`` it at once; ``remove`` it when it has ended.
-    ``stepped``: wait for the word before each step. ``log``: where to write its output, if the monitor holds its stdio.
+    ``stepped``: wait for the word before each step. ``log``: where to write its output, if the monitor holds its stdio;
+    ``rotation``: after how many bytes to begin it anew (0: never), and how many files of it to keep.
     """
 
     plan: Plan
@@ -47,10 +48,14 @@ class Request:
     remove: bool = False
     stepped: bool = False
     log: str = ""
+    rotation: tuple[int, int] = (0, 1)
 
 
 def submit(spawner: socket.socket, request: Request, line: socket.socket, stdio: tuple[int, ...]) -> None:
-    """Hand a request to a spawner, with the line over which to report, and three descriptors or none (then the monitor holds them)."""
+    """Hand a request to a spawner, with the line over which to report.
+
+    And the three descriptors of the process's stdio; or none, then the monitor holds them; or one, a client of the monitor's.
+    """
     # In a file in memory, for a plan may be larger than a packet.
     with open(os.memfd_create("request"), "w+b") as file:
         pickle.dump(request, file)

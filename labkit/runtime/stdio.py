@@ -1,36 +1,37 @@
 """The standard input and output of a container whose monitor holds them: log, attached clients, terminal size.
 
-    init ─ stdout, stderr ─▶ pipes ─▶ Held ─▶ log: a JSON object a line, as Docker's json-file has it
-         ◀──── stdin ─────── pipe ◀─       ─▶ every client of monitor.sock
+    init ─ stdout, stderr ─▶ pipes ─▶ Held ─▶ logfile: a JSON object a line, as Docker's json-file has it
+         ◀──── stdin ─────── pipe ◀─       ─▶ clients: each one's socket
          ◀═══ terminal ═══▶ master (with a pty there is one stream, and it has a size)
 
-A client of ``monitor.sock`` (SOCK_SEQPACKET) gets packets: one byte that says which stream, 1 or 2, then data. It sends packets:
-``i`` and data for standard input, ``e`` to end it, ``r24 80`` to set the terminal's size. The end of the line is the end of output.
+Clients come in at the door, ``monitor.sock``, and are attached by connecting; or they bring a socket that is to be attached in their
+place, and are hung up on when it is. ``clients`` has what is said over the line.
 
 Nobody waits for a program that does not read: what it has not taken yet is kept, and clients are not heard until it has. A client
-that does not read holds up the program, as a terminal does that was stopped with ctrl-s.
+that does not read holds up the program, as a terminal does that was stopped with ctrl-s, but not its end: what it has not read by
+then stays with the kernel until it does. A log that cannot be written holds up nobody.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
-import time
 from contextlib import suppress
-from errno import EIO
+from errno import EAGAIN, EIO
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.linux import pty
-from labkit.runtime import state
+from labkit.runtime import logfile, state
+from labkit.runtime.clients import BLOCK, Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BLOCK = 65536
-_LONGEST_LINE = 16384
+_IN, _OUT = select.POLLIN, select.POLLOUT
+_MOST_AT_THE_END = 1 << 20
+"""Bytes of a stream that are passed on after the process has ended: what is in a pipe, but not what a grandchild still writes."""
 
 
 class Held:
@@ -40,19 +41,21 @@ class Held:
     caller's to join it to.
     """
 
-    def __init__(self, pid: int, descriptors: Sequence[int], is_terminal: bool, log: str = "") -> None:
+    def __init__(self, pid: int, descriptors: Sequence[int], is_terminal: bool, log: logfile.Log | None = None) -> None:
         self.pidfd = os.pidfd_open(pid)
         self.stdin = descriptors[0]
         self.streams = {descriptors[0]: 1} if is_terminal else {descriptors[1]: 1, descriptors[2]: 2}
         self.terminal = descriptors[0] if is_terminal else -1
         self.source, self.sink = descriptors[1:] if is_terminal and len(descriptors) == 3 else (-1, -1)
-        self.log = Log(log) if log else None
-        self.clients: dict[int, socket.socket] = {}
+        self.log = log
+        self.clients: dict[int, Client] = {}
         self.listener: socket.socket | None = None
         self.untaken = b""  # input that the program has yet to read
         self.is_last_input = False
         self.poll = select.poll()
-        os.set_blocking(self.stdin, False)
+        self.wanted: dict[int, int] = {}
+        for fd in (self.stdin, *self.streams):
+            os.set_blocking(fd, False)
 
     def open(self, directory: str) -> None:
         """Let clients in, at ``monitor.sock`` in ``directory``."""
@@ -60,62 +63,100 @@ class Held:
         with state.short(directory) as name:
             self.listener.bind(f"{name}/monitor.sock")
         self.listener.listen(8)
-        self.poll.register(self.listener, select.POLLIN)
+        self.want(self.listener.fileno(), _IN)
+
+    def attach(self, client: Client) -> None:
+        """Pass on to a client what the program says from now on, and hear what it has to say."""
+        if not self.streams:
+            client.dismiss()  # there will be no output, and to a client that is its end
+            return
+        self.clients[client.line.fileno()] = client
+        self.arrange()
 
     def serve(self) -> None:
         """Until the process has ended and all that it wrote is passed on."""
-        for fd in (*self.streams, self.pidfd):
-            self.poll.register(fd, select.POLLIN)
-        self.hear_clients()
-        ended = False
-        while self.streams:
-            # Once the process has ended, only what is already in the pipes: a grandchild may hold them open for ever.
-            ready = self.poll.poll(0 if ended else None)
-            if ended and not any(fd in self.streams and event != select.POLLOUT for fd, event in ready):
-                break
+        self.want(self.pidfd, _IN)
+        self.arrange()
+        while True:
+            ready = self.poll.poll(logfile.RETRY * 1000 if self.log and self.log.waiting else None)
+            if not ready and self.log:
+                self.log.retry()
+            # The door first: who knocked before the program spoke shall hear all of it.
+            for fd, _ in ready:
+                if self.listener and fd == self.listener.fileno():
+                    self.let_in()
             for fd, event in ready:
-                if fd in self.streams and event != select.POLLOUT:
-                    self.carry(fd)
-                elif fd == self.pidfd:
-                    ended = True
-                    self.poll.unregister(fd)
-                elif self.listener and fd == self.listener.fileno():
-                    client, _ = self.listener.accept()
-                    self.clients[client.fileno()] = client
-                    self.hear_clients()
-                elif fd in self.clients:
-                    self.obey(fd)
-                elif fd == self.source:
-                    self.take()
-                if fd == self.stdin and self.untaken:
-                    self.push()
+                self.attend(fd, event)
+            if any(fd == self.pidfd for fd, _ in ready):
+                break
+        self.finish()
+
+    def finish(self) -> None:
+        """The process has ended: pass on what it has left in its pipes, and hang up."""
+        for client in self.clients.values():
+            client.hold()
+        for fd in list(self.streams):
+            left = _MOST_AT_THE_END
+            while left > 0 and fd in self.streams and (size := self.carry(fd)):
+                left -= size
         for number in list(self.clients):
-            self.dismiss(number)
+            self.clients.pop(number).dismiss()
         if self.log:
             self.log.end()
 
-    def carry(self, fd: int) -> None:
-        """Pass on what a stream has to say. The end of a terminal shows as EIO."""
+    def attend(self, fd: int, event: int) -> None:
+        """See to one descriptor that is ready for something."""
+        if fd in self.streams and event != _OUT and self.wanted.get(fd, 0) & _IN:  # which a moment ago may have been taken back
+            self.carry(fd)
+        elif fd in self.clients:
+            self.see_to(fd, event)
+        elif fd == self.source:
+            self.take()
+        if fd == self.stdin and self.untaken:
+            self.push()
+
+    def let_in(self) -> None:
+        """Somebody is at the door."""
+        assert self.listener
+        with suppress(OSError):  # he has gone again
+            line, _ = self.listener.accept()
+            self.attach(Client(line))
+
+    def carry(self, fd: int) -> int:
+        """Pass on what a stream has to say; how many bytes that was. The end of a terminal shows as EIO."""
         try:
-            data = os.read(fd, _BLOCK)
+            data = os.read(fd, BLOCK)
         except OSError as error:
+            if error.errno == EAGAIN:
+                return 0
             if error.errno != EIO:
                 raise
             data = b""
         if not data:
-            self.poll.unregister(fd)
-            del self.streams[fd]
-            return
+            self.close(fd)
+            return 0
         stream = self.streams[fd]
         if self.log:
             self.log.write(stream, data)
         if self.sink >= 0:
             self.give(data)
-        for number in list(self.clients):
+        for number, client in list(self.clients.items()):
             try:
-                self.clients[number].send(bytes([stream]) + data)
+                client.give(stream, data)
             except OSError:
                 self.leave(number)
+        if any(client.untaken for client in self.clients.values()):
+            self.arrange()
+        return len(data)
+
+    def close(self, fd: int) -> None:
+        """A stream has ended; with the last one, its clients have heard everything."""
+        del self.streams[fd]
+        self.want(fd, 0)
+        if not self.streams:
+            for number in list(self.clients):
+                self.want(number, 0)
+                self.clients.pop(number).dismiss()
 
     def give(self, data: bytes) -> None:
         """Output for the caller, while there is one."""
@@ -127,26 +168,44 @@ class Held:
 
     def take(self) -> None:
         """Input of the caller's; its end is said as ctrl-d says it."""
-        data = os.read(self.source, _BLOCK)
+        data = os.read(self.source, BLOCK)
         if not data:
-            self.poll.unregister(self.source)
+            self.want(self.source, 0)
             self.source = -1
         self.untaken += data or b"\x04"
         self.push()
 
-    def obey(self, number: int) -> None:
+    def see_to(self, number: int, event: int) -> None:
+        """A client takes what it has not taken yet, or has something to say, or has gone."""
+        client = self.clients[number]
+        if client.untaken:
+            try:
+                client.push()
+            except OSError:
+                self.leave(number)
+                return
+            self.arrange()
+        if event & ~_OUT:
+            self.obey(number, client)
+
+    def obey(self, number: int, client: Client) -> None:
         """One packet from a client."""
-        try:
-            packet = self.clients[number].recv(_BLOCK)
-        except OSError:
-            packet = b""
-        if not packet:
+        packet, line = client.take()
+        word, data = packet[:1], packet[1:]
+        if word == b"a" and line:
+            # The new one first, and then the end of this line, which says that it is attached.
+            self.attach(Client(line, tuple(int(digit) for digit in data.decode(errors="replace") if digit in "12")))
             self.leave(number)
-        elif packet[:1] == b"r":
-            self.resize(packet[1:])
-        elif packet[:1] in (b"i", b"e") and self.stdin >= 0:
-            if packet[:1] == b"i":
-                self.untaken += packet[1:]
+            return
+        if line:
+            line.close()
+        if not word:
+            self.leave(number)
+        elif word == b"r":
+            self.resize(data)
+        elif word in (b"i", b"e") and self.stdin >= 0:
+            if word == b"i":
+                self.untaken += data
             elif self.terminal >= 0:
                 self.untaken += b"\x04"  # the end of input, as ctrl-d says it
             else:
@@ -170,68 +229,37 @@ class Held:
             pass
         except OSError:
             self.untaken, self.is_last_input = b"", self.terminal < 0  # the program has closed its end
-        is_stream = self.stdin in self.streams
-        if self.untaken or is_stream:
-            self.poll.register(self.stdin, (select.POLLIN if is_stream else 0) | (select.POLLOUT if self.untaken else 0))
-        elif self.stdin >= 0:
-            with suppress(KeyError):
-                self.poll.unregister(self.stdin)
         if self.is_last_input and not self.untaken:
+            self.want(self.stdin, 0)
             os.close(self.stdin)
             self.stdin = -1
-        self.hear_clients()
-
-    def hear_clients(self) -> None:
-        """Listen to the clients and the caller, but not while there is input of theirs that the program has not taken."""
-        for number in (*self.clients, *([self.source] if self.source >= 0 else [])):
-            if not self.untaken:
-                self.poll.register(number, select.POLLIN)
-            else:
-                with suppress(KeyError):
-                    self.poll.unregister(number)
-
-    def dismiss(self, number: int) -> None:
-        """Hang up. What the client has said and nobody has heard is taken in first: closed over it, the line would break for him."""
-        self.clients[number].shutdown(socket.SHUT_RD)
-        while self.clients[number].recv(_BLOCK):
-            pass
-        self.clients.pop(number).close()
+        self.arrange()
 
     def leave(self, number: int) -> None:
         """A client has gone."""
-        with suppress(KeyError):
-            self.poll.unregister(number)
-        self.clients.pop(number).close()
+        self.want(number, 0)
+        self.clients.pop(number).line.close()
+        self.arrange()
 
+    def arrange(self) -> None:
+        """Wait for what can be dealt with: no output while a client has not taken the last, no input while the program has not."""
+        is_held_up = any(client.untaken for client in self.clients.values())
+        if self.stdin >= 0 and self.stdin not in self.streams:
+            self.want(self.stdin, _OUT if self.untaken else 0)
+        for fd in self.streams:
+            self.want(fd, (0 if is_held_up else _IN) | (_OUT if fd == self.stdin and self.untaken else 0))
+        for number, client in self.clients.items():
+            self.want(number, (0 if self.untaken else _IN) | (_OUT if client.untaken else 0))
+        if self.source >= 0:
+            self.want(self.source, 0 if self.untaken else _IN)
 
-class Log:
-    """Docker's json-file: ``{"log": "a line\\n", "stream": "stdout", "time": "…"}``. A line is written when it is whole, or long."""
-
-    def __init__(self, path: str) -> None:
-        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self.begun = {1: b"", 2: b""}  # by stream: the line that has yet to end
-
-    def write(self, stream: int, data: bytes) -> None:
-        """Take what a stream (1 or 2) has said."""
-        *lines, rest = (self.begun[stream] + data).split(b"\n")
-        pieces = [line + b"\n" for line in lines]
-        while len(rest) >= _LONGEST_LINE:
-            pieces.append(rest[:_LONGEST_LINE])
-            rest = rest[_LONGEST_LINE:]
-        self.begun[stream] = rest
-        self._append(stream, pieces)
-
-    def end(self) -> None:
-        """Write the lines that were begun, and close."""
-        for stream, rest in self.begun.items():
-            self._append(stream, [rest] if rest else [])
-        os.close(self.file)
-
-    def _append(self, stream: int, pieces: Sequence[bytes]) -> None:
-        moment = time.time_ns()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment // 10**9)) + f".{moment % 10**9:09d}Z"
-        name = "stdout" if stream == 1 else "stderr"
-        entries = ({"log": piece.decode(errors="replace"), "stream": name, "time": stamp} for piece in pieces)
-        text = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
-        while text:
-            text = text[os.write(self.file, text) :]
+    def want(self, fd: int, events: int) -> None:
+        """Wait for these events of a descriptor; for none, not even for its end."""
+        if events == self.wanted.get(fd, 0):
+            return
+        if events:
+            self.poll.register(fd, events)
+            self.wanted[fd] = events
+        else:
+            self.poll.unregister(fd)
+            del self.wanted[fd]

@@ -152,8 +152,8 @@ def test_clients_come_and_go_and_the_container_does_not_mind(detached: Callable[
 def test_more_input_than_the_program_takes_at_once_blocks_nobody(detached: Callable[..., Detached], terminal: bool) -> None:
     """cat writes what it reads: a monitor that waited for it to read would keep it from writing, and both would stand still."""
     made = detached("stty raw -echo 2>/dev/null; echo ready; exec head -c 3000000", process__terminal=terminal)
-    made.box.start()
     client = made.attach()
+    made.box.start()
     if terminal:
         client.hear_until(b"ready")
     block = bytes(range(33, 83)) * 1000
