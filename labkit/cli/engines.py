@@ -16,7 +16,7 @@ import click
 from labkit.errors import LabError
 
 if TYPE_CHECKING:
-    from labkit.engine.images import Engine
+    from labkit.engine.images import ImageStore
     from labkit.image.registry.settings import Settings
 
 _ROOT, _CONFIG = "labkit.root", "labkit.config"
@@ -32,12 +32,12 @@ def options(group: click.Group) -> None:
         group.params.append(click.Option([flag], default=default, metavar=metavar, help=help, expose_value=False, callback=_keep))
 
 
-def engine(ctx: click.Context | None = None) -> Engine:
+def engine(ctx: click.Context | None = None) -> ImageStore:
     """The engine that the command is about."""
-    from labkit.engine.images import Engine
+    from labkit.engine.images import ImageStore
 
     meta = (ctx or click.get_current_context()).meta
-    return Engine(meta.get(_ROOT, "/var/lib/labkit"), meta.get(_CONFIG, "/etc/labkit/daemon.json"), _wait)
+    return ImageStore(meta.get(_ROOT, "/var/lib/labkit"), meta.get(_CONFIG, "/etc/labkit/daemon.json"), _wait)
 
 
 def settings() -> Settings:

@@ -66,7 +66,7 @@ class Engine:
         except OSError as error:
             raise KernelError.of(error, "make the directories of the engine in", root) from None
         self._lock = _locked(f"{self.root}/engine.lock")
-        self.images = images.Engine(self.root, config, waiting)
+        self.images = images.ImageStore(self.root, config, waiting)
         self.store = self.images.store
         self.events = Events()
         self.supervisor = Supervisor()

@@ -1,7 +1,7 @@
 """Images as a front end has them: one store, and the verbs that docker has for it.
 
-    >>> from labkit.engine.images import Engine
-    >>> engine = Engine()                                    # /var/lib/labkit, /etc/labkit/daemon.json
+    >>> from labkit.engine.images import ImageStore
+    >>> engine = ImageStore()                                # /var/lib/labkit, /etc/labkit/daemon.json
     >>> engine.pull("nginx", report=print)
     (Image(id='sha256:4f4f…'),)
     >>> engine.tag("nginx", "127.0.0.1:5000/me/web:v1"); engine.push("127.0.0.1:5000/me/web:v1")
@@ -9,9 +9,9 @@
     (Removed(untagged='nginx:latest'),)
 
     command line ─┐
-                  ├─▶ Engine ─┬─▶ image.registry    what comes and goes
-    daemon ───────┘           ├─▶ image.images      what there is
-                              └─▶ engine.build      what is made
+                  ├─▶ ImageStore ─┬─▶ image.registry    what comes and goes
+    daemon ───────┘               ├─▶ image.images      what there is
+                                  └─▶ engine.build      what is made
 
 Whatever changes the store holds its lock from the first byte to the name; another process that wants to waits, and ``waiting`` is called
 so that it can say so. What no image needs any more is deleted at once, as docker does it. Names and messages are Docker's.
@@ -54,7 +54,7 @@ class Pruned:
     bytes: int
 
 
-class Engine:
+class ImageStore:
     """The verbs. ``waiting`` is called when somebody else is changing the store, before waiting for them."""
 
     def __init__(self, root: str = DEFAULT_ROOT, config: str = CONFIG, waiting: Callable[[], None] | None = None) -> None:

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Sequence
 
 from labkit.engine.build import builder
-from labkit.engine.images import Engine
+from labkit.engine.images import ImageStore
 from labkit.image.registry.settings import load
 from labkit.lessons.rootfs import busybox_root
 from labkit.lessons.stage import Lesson
@@ -48,7 +48,7 @@ _FILES = {
 }
 
 
-def filled(lesson: Lesson, name: str = "store") -> Engine:
+def filled(lesson: Lesson, name: str = "store") -> ImageStore:
     """The store with the lesson's three images; built, if they are not there."""
     engine = _engine(lesson, name)
     context = f"{lesson.data}/{name}.context"
@@ -64,7 +64,7 @@ def filled(lesson: Lesson, name: str = "store") -> Engine:
     return engine
 
 
-def empty(lesson: Lesson, name: str, mirrors: Sequence[str] = ()) -> Engine:
+def empty(lesson: Lesson, name: str, mirrors: Sequence[str] = ()) -> ImageStore:
     """A new machine in place of the one of this name; its daemon.json names ``mirrors``. ``InvalidInput`` if one cannot be one."""
     lesson.fresh(name, "")
     engine = _engine(lesson, name)
@@ -95,8 +95,8 @@ def flip_bit(path: str) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _engine(lesson: Lesson, name: str) -> Engine:
-    return Engine(f"{lesson.data}/{name}", f"{lesson.data}/{name}/daemon.json")
+def _engine(lesson: Lesson, name: str) -> ImageStore:
+    return ImageStore(f"{lesson.data}/{name}", f"{lesson.data}/{name}/daemon.json")
 
 
 def _write_context(directory: str) -> None:

@@ -88,9 +88,9 @@ def unpacked(layout: Path, tag: str, into: Path) -> dict[str, tuple[object, ...]
 
 def exported(labkit: Labkit, name: str, at: Path) -> dict[str, tuple[object, ...]]:
     """The file system of an image of labkit's, as overlayfs shows it."""
-    from labkit.engine.images import Engine
+    from labkit.engine.images import ImageStore
 
-    engine = Engine(str(labkit.root))
+    engine = ImageStore(str(labkit.root))
     top = engine.images.ensure_unpacked(engine.get(name))
     assert top
     at.mkdir()

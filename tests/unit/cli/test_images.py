@@ -248,7 +248,7 @@ def test_another_place_for_images_can_be_named(monkeypatch: pytest.MonkeyPatch, 
         raise LabError("no more of this")
 
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("labkit.engine.images.Engine", made)
+    monkeypatch.setattr("labkit.engine.images.ImageStore", made)
     assert commands.main(["--root", "/data", "images"]) == commands.main(["--config", "/x.json", "image", "ls"]) == 1
     assert asked == [("/data", "/etc/labkit/daemon.json"), ("/var/lib/labkit", "/x.json")]
     assert cast(str, capsys.readouterr().err).count("no more of this") == 2
