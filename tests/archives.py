@@ -10,6 +10,8 @@ import os
 import tarfile
 from dataclasses import dataclass
 
+from hypothesis import strategies as st
+
 
 @dataclass(frozen=True)
 class Member:
@@ -63,3 +65,26 @@ def archive(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
         for each in members:
             made.addfile(each.info, io.BytesIO(each.data))
     return out.getvalue()
+
+
+Entry = tuple[str, bytes, str]  # name, kind and target: hypothesis shows these better than whole archives
+
+_names = st.lists(
+    st.sampled_from(["a", "b", "c", "..", ".", "", "outside", "secret", ".wh.a", ".wh..wh..opq", ".wh."]), min_size=1, max_size=4
+)
+_paths = st.builds(lambda names, start: start + "/".join(names), _names, st.sampled_from(["", "", "", "/", "../", "./"]))
+_kinds = st.sampled_from(
+    [tarfile.REGTYPE, tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE]
+)
+
+
+def anything() -> st.SearchStrategy[list[Entry]]:
+    """Entries of all kinds, whose names and targets often meet, go in circles and point out."""
+    return st.lists(st.tuples(_paths, _kinds, _paths), min_size=1, max_size=8)
+
+
+def made(entry: Entry) -> Member:
+    """The member of an archive that ``anything`` speaks of."""
+    name, kind, target = entry
+    data = b"evil" if kind == tarfile.REGTYPE else b""
+    return member(name, kind, data, linkname=target if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) else "", mode=0o777, mtime=1)

@@ -219,7 +219,6 @@ def _spell_out_opaque_root(upper: str, below: Sequence[str]) -> None:
 
 def _take_over(tree: trees.Tree, path: bytes, source: str) -> None:
     """The attributes of a directory that this layer has no entry for."""
-    if stat.S_ISDIR(os.lstat(source).st_mode):
-        fd, found = tree.directory(path)
-        if found == path:
-            copies.attributes(source.rstrip("/"), f"/proc/self/fd/{fd}/.")
+    fd = tree.real_directory(path)
+    if fd is not None and stat.S_ISDIR(os.lstat(source).st_mode):
+        copies.attributes(source.rstrip("/"), at(fd, b"."))

@@ -72,7 +72,7 @@ class Reader:
         gnu: dict[int, bytes] = {}
         while header := self._header():
             kind = header[156]
-            size = fields.number(header, 124, 12, "size")
+            size = fields.number(header[124:136], "size")
             if kind in (_PAX, _OLD_PAX):
                 pax, sparse = fields.pax_records(self._records(size))
             elif kind == _PAX_GLOBAL:
@@ -106,8 +106,8 @@ class Reader:
         self, header: bytes, kind: int, size: int, pax: dict[bytes, bytes], sparse: list[tuple[int, int]], gnu: dict[int, bytes]
     ) -> Entry:
         path, link = fields.text(header, 0, 100), fields.text(header, 157, 100)
-        mtime = fields.number(header, 136, 12, "mtime") * 10**9
-        uid, gid = fields.number(header, 108, 8, "uid"), fields.number(header, 116, 8, "gid")
+        mtime = fields.number(header[136:148], "mtime") * 10**9
+        uid, gid = fields.number(header[108:116], "uid"), fields.number(header[116:124], "gid")
         if header[257:263] == b"ustar\0" and header[345]:
             path = fields.text(header, 345, 155) + b"/" + path
         path, link = gnu.get(_GNU_NAME, path), gnu.get(_GNU_LINK, link)
@@ -134,9 +134,9 @@ class Reader:
         if b"\0" in path or b"\0" in link:
             raise InvalidInput(f"layer: the name of entry {path[:200]!r} holds a zero byte")
         return Entry(
-            path, kind, fields.number(header, 100, 8, "mode") & 0o7777, uid, gid, size if kind == FILE else 0,
+            path, kind, fields.number(header[100:108], "mode") & 0o7777, uid, gid, size if kind == FILE else 0,
             max(-_LAST_TIME, min(mtime, _LAST_TIME)), link,
-            fields.number(header, 329, 8, "devmajor"), fields.number(header, 337, 8, "devminor"), xattrs, parts,
+            fields.number(header[329:337], "devmajor"), fields.number(header[337:345], "devminor"), xattrs, parts,
         )  # fmt: skip
 
     def _sparse(
@@ -144,11 +144,14 @@ class Reader:
     ) -> tuple[tuple[tuple[int, int], ...], int]:
         """Where the parts of a sparse file are, in GNU tar's four forms, and how large the file is."""
         if header[156] == _GNU_SPARSE:
-            real, parts, more, at, count = fields.number(header, 483, 12, "real size"), [], header[482], 386, 4
+            real, parts, more, at, count = fields.number(header[483:495], "real size"), [], header[482], 386, 4
             block = header
             while True:
                 parts += [
-                    (fields.number(block, at + 24 * i, 12, "offset"), fields.number(block, at + 24 * i + 12, 12, "length"))
+                    (
+                        fields.number(block[at + 24 * i : at + 24 * i + 12], "offset"),
+                        fields.number(block[at + 24 * i + 12 : at + 24 * i + 24], "length"),
+                    )
                     for i in range(count)
                     if block[at + 24 * i]
                 ]
@@ -204,7 +207,7 @@ class Reader:
         if not any(header):
             return None
         # The sum of all bytes, with spaces in place of the sum itself; some old tars took the bytes for signed.
-        found, expected = sum(header) - sum(header[148:156]) + 256, fields.number(header, 148, 8, "checksum")
+        found, expected = sum(header) - sum(header[148:156]) + 256, fields.number(header[148:156], "checksum")
         if found != expected:
             signed = found - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
             if signed != expected:

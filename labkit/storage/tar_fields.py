@@ -1,7 +1,7 @@
 """The fields of tar headers and of PAX records, read; ``InvalidInput`` for what is none.
 
     >>> from labkit.storage import tar_fields
-    >>> tar_fields.number(b"0000644\0", 0, 8, "mode")
+    >>> tar_fields.number(b"0000644\0", "mode")
     420
     >>> tar_fields.pax_records(b"12 path=a/b\n")[0]
     {b'path': b'a/b'}
@@ -11,6 +11,8 @@ Source: POSIX.1-2017 ``pax``, "ustar Interchange Format", "pax Header Block"; GN
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from labkit.errors import InvalidInput
 
 
@@ -19,19 +21,17 @@ def text(header: bytes, at: int, length: int) -> bytes:
     return header[at : at + length].split(b"\0", 1)[0]
 
 
-def number(header: bytes, at: int, length: int, name: str) -> int:
+@lru_cache(maxsize=4096)  # most entries of a layer have the same modes, owners and times
+def number(field: bytes, name: str) -> int:
     """Octal digits, or where these do not suffice, as GNU tar has it, a binary number behind a byte of 0x80 or 0xff."""
-    if header[at] in (0x80, 0xFF):
-        found = int.from_bytes(header[at + 1 : at + length], "big")
-        found = found - (1 << 8 * (length - 1)) if header[at] == 0xFF else found
+    if field[0] in (0x80, 0xFF):
+        found = int.from_bytes(field[1:], "big")
+        found = found - (1 << 8 * (len(field) - 1)) if field[0] == 0xFF else found
     else:
-        digits = header[at : at + length].split(b"\0", 1)[0].strip(b" ")
-        try:
-            found = int(digits, 8) if digits else 0
-        except ValueError:
-            raise damaged(f"the field {name} of a header is {digits!r}") from None
-        if b"_" in digits:
+        digits = field.split(b"\0", 1)[0].strip(b" ")
+        if digits.strip(b"01234567"):
             raise damaged(f"the field {name} of a header is {digits!r}")
+        found = int(digits, 8) if digits else 0
     if (found < 0 and name != "mtime") or found >= 1 << 63:
         raise damaged(f"the field {name} of a header is {found}")
     return found

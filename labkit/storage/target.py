@@ -126,11 +126,8 @@ class Target:
             if path or self.overlay:  # the root of a plain directory was there before
                 self._times.setdefault(path, 0)  # not now: the same layer gives the same tree
         for path, mtime in self._times.items():
-            try:
-                directory, found = self.tree.directory(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # an entry that came later put something else there
-            if found == path:
+            directory = self.tree.real_directory(path)
+            if directory is not None:  # no entry that came later put something else there
                 os.utime(directory, ns=(mtime, mtime))
 
     def implicit(self) -> tuple[bytes, ...]:
@@ -144,10 +141,15 @@ class Target:
     def look(self, path: bytes) -> os.stat_result | None:
         """What is at ``path``, if there is something."""
         head, _, name = path.rpartition(b"/")
+        directory = self.tree.real_directory(head)
         try:
-            return os.stat(name or b".", dir_fd=self.tree.directory(head)[0], follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
+            return None if directory is None else os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
             return None
+
+    def is_free(self, path: bytes) -> bool:
+        """Whether there is nothing at ``path``, though there is the directory that it would be in."""
+        return self.look(path) is None and self.tree.real_directory(path.rpartition(b"/")[0]) is not None
 
     def _make_missing(self, parent: int, name: bytes, path: bytes) -> None:
         """A directory is missing on the way to an entry."""

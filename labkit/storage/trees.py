@@ -88,6 +88,16 @@ class Tree:
             return fd, known
         return self._walk(path, missing, in_the_way)
 
+    def real_directory(self, path: bytes) -> int | None:
+        """The same of a directory that is at ``path`` without a link on the way; None if there is none."""
+        try:
+            fd, found = self.directory(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return None
+        return fd if found == path else None
+
     def _walk(
         self, path: bytes, missing: Callable[[int, bytes, bytes], None], in_the_way: Callable[[int, bytes, bytes], None]
     ) -> tuple[int, bytes]:

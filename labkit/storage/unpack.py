@@ -72,7 +72,10 @@ def unpack(chunks: Iterable[bytes], directory: str, *, overlay: bool, limit: int
                 unpacker.apply(entry)
             except OSError as error:
                 raise _failed(error, entry, directory) from None
-        return unpacker.finish(hasher)
+        try:
+            return unpacker.finish(hasher)
+        except OSError as error:
+            raise KernelError.of(error, "finish the layer in", directory) from None
 
 
 def _hashed(chunks: Iterable[bytes], hasher: Hasher, limit: int | None) -> Iterator[bytes]:
@@ -120,7 +123,7 @@ class _Unpacker:
     def finish(self, hasher: Hasher) -> Unpacked:
         """What was done, all told."""
         self._target.set_times()
-        links = [(path, link) for path, link in self._links.items() if self._target.look(path) is None]
+        links = [(path, link) for path, link in self._links.items() if self._target.is_free(path)]
         return Unpacked(
             hasher.digest(),
             self._size,

@@ -267,3 +267,11 @@ def test_a_whiteout_through_a_link_deletes_inside(root: Path) -> None:
     apply(root, symlink("link", str(outside)), symlink("up", "../outside"), whiteout("link/secret"), whiteout("up/secret"))
     assert look(outside) == before
     assert not (root / "outside/secret").exists()
+
+
+def test_directories_in_whose_place_a_later_entry_puts_a_link_are_forgotten(root: Path) -> None:
+    outside = root.parent / "outside"
+    before = look(outside)
+    apply(root, file("b/a"), directory("c", mtime=5), symlink("b", "b"), symlink("c", "../outside"))
+    assert (os.readlink(root / "b"), os.readlink(root / "c")) == ("b", "../outside")
+    assert look(outside) == before
