@@ -50,6 +50,7 @@ def load(engine: Engine) -> list[container_file.Record]:
 
 def take_up(engine: Engine) -> None:
     """Bring each container's record and its processes together again."""
+    runtime_state.finish_forgetting(engine.runtime_root)
     containers = engine.containers.list(all=True)
     known = {container.id for container in containers}
     for id in runtime_state.ids(engine.runtime_root):

@@ -175,9 +175,7 @@ def forget(root: str, id: str) -> None:
         os.rename(where, going)  # at once, so that a monitor that writes down the exit finds either all or nothing
     except FileNotFoundError:
         return
-    for name in os.listdir(going):
-        os.unlink(f"{going}/{name}")
-    os.rmdir(going)
+    _clear(going)
 
 
 @contextmanager
@@ -188,6 +186,22 @@ def short(directory: str) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
+
+
+def finish_forgetting(root: str) -> None:
+    """Remove what is left of directories whose removal was interrupted."""
+    for name in os.listdir(root) if os.path.isdir(root) else ():
+        if name.startswith(".") and name.endswith(".gone"):
+            _clear(f"{root}/{name}")
+
+
+def _clear(going: str) -> None:
+    try:
+        for name in os.listdir(going):
+            os.unlink(f"{going}/{name}")
+        os.rmdir(going)
+    except FileNotFoundError:
+        pass  # whoever had begun goes on with it
 
 
 def _write(path: str, data: object) -> None:

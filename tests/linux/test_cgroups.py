@@ -432,6 +432,19 @@ def test_a_process_that_is_in_some_of_the_hierarchies_alone_is_killed_too(group:
     assert wait(pid) == -signal.SIGKILL
 
 
+def test_a_group_whose_removal_was_interrupted_is_killed_in_the_hierarchies_where_it_is_left(group: Cgroup) -> None:
+    pid = spawn(group)
+    freezer = LAYOUT.controllers["freezer"]
+    if freezer.version == 1 and group.layout is LAYOUT:
+        with open(f"{freezer.mountpoint}/cgroup.procs", "w") as root:
+            root.write(str(pid))
+        os.rmdir(f"{freezer.mountpoint}/{group.path}")
+    group.kill()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    group.delete()
+    assert not group.exists()
+
+
 def test_killing_a_group_leaves_its_neighbour_alone(limited: Callable[..., Cgroup]) -> None:
     one, other = limited(), limited()
     pids = [spawn(one), spawn(other)]

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from errno import EBUSY, EINVAL
+from errno import EBUSY, EINVAL, ENOENT
 from typing import TYPE_CHECKING, TypeVar
 
 from labkit.errors import Conflict, KernelError, NotFound, Unsupported
@@ -184,6 +184,10 @@ class Cgroup:
             self.freeze()
         except Conflict:
             pass  # one of them hangs; the others can be killed all the same
+        except KernelError as error:
+            if error.errno != ENOENT:
+                raise
+            # Somebody was killed in the middle of removing the group, and it is left in some hierarchies only.
         for pid in self.processes():
             try:
                 os.kill(pid, signal.SIGKILL)

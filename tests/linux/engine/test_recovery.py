@@ -183,6 +183,15 @@ def test_what_was_interrupted_while_it_was_removed_is_gone(again: Open, monkeypa
     create_in(engine, "true", name="box").remove()
 
 
+def test_what_the_runtime_was_about_to_forget_is_forgotten(again: Open) -> None:
+    engine = again()
+    half = Path(engine.runtime_root, f".{'a' * 64}.gone")
+    half.mkdir(parents=True)
+    (half / "exit.json").write_text("{}")
+    again()
+    assert not half.exists()
+
+
 def test_a_start_that_was_interrupted_before_the_program_began_is_undone(again: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
