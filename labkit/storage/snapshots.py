@@ -85,8 +85,10 @@ class Snapshots:
         """``Unsupported`` if ``root`` is itself on overlayfs, as in most containers: an upper directory cannot be there."""
         self.root = os.path.realpath(root)
         try:
-            for directory in "active", "committed", "trash", "empty":
-                os.makedirs(f"{self.root}/{directory}", exist_ok=True)
+            os.makedirs(f"{self.root}/empty", exist_ok=True)
+            for directory in "active", "committed", "trash":
+                # An image's setuid programs are for its containers, not for whoever has an account here (CVE-2021-41103).
+                os.makedirs(f"{self.root}/{directory}", 0o700, exist_ok=True)
         except OSError as error:
             raise KernelError.of(error, "make directories in", root) from None
         if mounts.holding(self.root).fstype == "overlay":

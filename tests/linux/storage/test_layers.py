@@ -210,3 +210,15 @@ def test_a_store_of_blobs_may_be_where_no_snapshots_can_be(tmp_path: Path) -> No
         assert store.blobs.read(store.blobs.put(b"x")) == b"x"
     finally:
         mounts.unmount(str(tmp_path / "merged"))
+
+
+def test_nobody_but_root_gets_at_the_setuid_programs_of_an_image(store: Store) -> None:
+    old = os.umask(0)
+    try:
+        chain = stack(store, [file("su", b"#!/bin/sh", mode=0o4755)])
+        store.snapshots.prepare("c1", snapshot_name(chain))
+    finally:
+        os.umask(old)
+    for snapshot in store.snapshots.list():
+        above = os.path.dirname(os.path.dirname(snapshot.upper))
+        assert os.stat(above).st_mode & 0o077 == 0, above
