@@ -256,6 +256,22 @@ def close_range(first: int, last: int = 0x7FFFFFFF, cloexec: bool = False) -> No
         raise _fail("close_range", f"{first}-{last}")
 
 
+def inotify_init1(flags: int) -> int:
+    """A descriptor that becomes readable when something happens to the files that it watches (``man 7 inotify``)."""
+    fd = _libc.inotify_init1(flags)
+    if fd < 0:
+        raise _fail("inotify_init1")
+    return int(fd)
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Watch a file or directory for the events in ``mask``; its number in what is read from ``fd``."""
+    number = _libc.inotify_add_watch(fd, _bytes(path), ctypes.c_uint32(mask))
+    if number < 0:
+        raise _fail("watch", path)
+    return int(number)
+
+
 def syncfs(fd: int) -> None:
     """``syncfs(2)``: wait until all that was written to the file system that ``fd`` is on is on the disk."""
     if _libc.syncfs(fd) < 0:

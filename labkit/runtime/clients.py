@@ -64,7 +64,7 @@ class Client:
     def hold(self) -> None:
         """Nobody will be here to wait for it any more: let the kernel keep what it has not read."""
         with suppress(OSError):
-            self.line.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM)
+            make_room(self.line)
             self.push()
 
     def dismiss(self) -> None:
@@ -74,3 +74,8 @@ class Client:
             while self.line.recv(LARGEST):
                 pass
         self.line.close()
+
+
+def make_room(line: socket.socket) -> None:
+    """Let the kernel keep more for the other end than it usually does."""
+    line.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM)
