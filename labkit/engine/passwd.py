@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.linux import syscalls
 from labkit.runtime.spec import User
-from labkit.runtime.validate import LARGEST_ID
 from labkit.storage import union
 
+LARGEST_ID = (1 << 31) - 1
+"""Docker's; the kernel takes twice as many."""
 _LARGEST_FILE = 1 << 20
 
 Reader = Callable[[str], str]
@@ -36,9 +37,14 @@ def in_layers(layers: Sequence[str]) -> Reader:
     return read
 
 
+def in_root(root: str) -> Reader:
+    """Reads below a directory, such as a mounted image."""
+    return lambda path: _text(root, path)
+
+
 def in_process(pid: int) -> Reader:
     """Reads what a process that runs sees as its root."""
-    return lambda path: _text(f"/proc/{pid}/root", path)
+    return in_root(f"/proc/{pid}/root")
 
 
 def _text(root: str, path: str) -> str:
@@ -63,10 +69,10 @@ def resolve(wanted: str, more: Sequence[str], read: Reader) -> User:
     uid, gid, known = _user(name or "0", read)
     others: tuple[int, ...] = ()
     if colon and group:
-        gid = _group(group, read)
+        gid = group_number(group, read)
     elif known:
         others = tuple(number for number, members in _groups(read).values() if known in members)
-    extra = (_group(each, read) for each in more)
+    extra = (group_number(each, read) for each in more)
     # Its own group among the others, or who gave it up with setgid could have what is denied to it (CVE-2022-36109).
     return User(uid, gid, additionalGids=tuple(dict.fromkeys((gid, *others, *extra))))
 
@@ -77,16 +83,22 @@ def _user(name: str, read: Reader) -> tuple[int, int, str]:
         if (entry[0] == name or entry[2] == name) and entry[2].isdecimal() and entry[3].isdecimal():
             return int(entry[2]), int(entry[3]), entry[0]
     if name.isdecimal():
-        return _number(name, "uids and gids"), 0, ""
+        return _number(name), 0, ""
     raise NotFound(f"unable to find user {name}: no matching entries in passwd file")
 
 
-def _group(name: str, read: Reader) -> int:
+def user_number(name: str, read: Reader) -> int:
+    """The uid of a user; ``NotFound``."""
+    return _user(name, read)[0]
+
+
+def group_number(name: str, read: Reader) -> int:
+    """The gid of a group, by name or number; ``NotFound``."""
     found = _groups(read).get(name)
     if found:
         return found[0]
     if name.isdecimal():
-        return _number(name, "uids and gids")
+        return _number(name)
     raise NotFound(f"unable to find group {name}: no matching entries in group file")
 
 
@@ -95,9 +107,9 @@ def _groups(read: Reader) -> dict[str, tuple[int, list[str]]]:
     return {entry[0]: (int(entry[2]), entry[3].split(",")) for entry in _entries(read("/etc/group"), 4) if entry[2].isdecimal()}
 
 
-def _number(text: str, what: str) -> int:
-    if int(text) > LARGEST_ID:
-        raise InvalidInput(f"{what} must be in range 0-{LARGEST_ID}")
+def _number(text: str) -> int:
+    if len(text) > 10 or int(text) > LARGEST_ID:
+        raise InvalidInput(f"uids and gids must be in range 0-{LARGEST_ID}")
     return int(text)
 
 
