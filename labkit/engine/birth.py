@@ -15,7 +15,7 @@ from contextlib import suppress
 from errno import EACCES, ENOENT, ENOEXEC
 from typing import TYPE_CHECKING
 
-from labkit.engine import etc_files, oci, oci_mounts, passwd, times
+from labkit.engine import etc_files, logs, oci, oci_mounts, passwd, times
 from labkit.engine.container_file import Process, State
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 from labkit.linux import mounts, processes
@@ -39,7 +39,8 @@ def bear(container: Container) -> None:
     runtime.delete(engine.runtime_root, container.id, force=True)  # of a start that was killed half-way
     engine.networks.join(container)
     try:
-        job = Job(Request(plan(container), start=False, log=container.log_path), capture=False)
+        rotation = logs.rotation(container.record.HostConfig.LogConfig)
+        job = Job(Request(plan(container), start=False, log=container.log_path, rotation=rotation), capture=False)
         try:
             job.hear("created")
         finally:

@@ -35,6 +35,7 @@ from labkit.runtime import state
 if TYPE_CHECKING:
     from labkit.engine.config import Update
     from labkit.engine.engine import Engine
+    from labkit.engine.streams import Attachment
     from labkit.engine.supervision import Timer
 
 _log = logging.getLogger(__name__)
@@ -225,6 +226,14 @@ class Container:
                 self.pending.append(attacher)
                 return
         attacher.connect(self.run_directory)
+
+    def attach(
+        self, *, stdin: bool = False, stdout: bool = True, stderr: bool = True, logs: bool = False, stream: bool = True, detach_keys: str = ""
+    ) -> Attachment:
+        """A line to its program: now, or when it starts. ``logs``: what it has written before comes first; not ``stream``: only that."""
+        from labkit.engine import streams
+
+        return streams.attach(self, stdin=stdin, stdout=stdout, stderr=stderr, logs=logs, stream=stream, detach_keys=detach_keys)
 
     def let_go(self) -> None:
         """The engine closes: who waits for this container waits in vain."""

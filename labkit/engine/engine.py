@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Self
 from labkit.engine import images, recovery
 from labkit.engine.containers import Containers
 from labkit.engine.events import Events
+from labkit.engine.execs import Execs
 from labkit.engine.networks import Networks
 from labkit.engine.supervision import Supervisor
 from labkit.engine.volumes import Volumes
@@ -74,6 +75,7 @@ class Engine:
         """Who is told when a container has started and ended: filled before ``recovery`` runs, below."""
         self.networks = Networks(self)
         self.volumes = Volumes(self)
+        self.execs = Execs(self)
         self.containers = Containers(self)
         self.containers.load(recovery.load(self))
         recovery.take_up(self)

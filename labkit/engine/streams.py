@@ -46,7 +46,7 @@ class Attachment:
         """What ``receive`` gives first, without waiting for the socket: the log, if it was asked for."""
         self._keys = DetachKeys(detach_keys) if tty else None
         self._stdin, self._once = stdin, once
-        self._streams = "1" * stdout + "2" * (stderr and not tty)
+        self.streams = ((1,) if stdout else ()) + ((2,) if stderr and not tty else ())
         self._container: Container | None = None
         self._socket, self.other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -94,9 +94,7 @@ class Attachment:
             return
         if self._once and not self.tty:
             self._stdin = False
-            with suppress(OSError):
-                clients.make_room(self._socket)  # for one word more, however much the program has yet to read
-                self._socket.send(b"e")
+            self.end_input()
         else:
             self.close()
 
@@ -120,12 +118,18 @@ class Attachment:
 
     # For the engine
 
+    def end_input(self) -> None:
+        """Let the program find the end of its input, once it has read what there is."""
+        with suppress(OSError):
+            clients.make_room(self._socket)  # for one word more, however much that is
+            self._socket.send(b"e")
+
     def connect(self, directory: str) -> None:
         """Hand the other end to the monitor whose door is in ``directory``; when this returns, it is attached."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door, state.short(directory) as name:
                 door.connect(f"{name}/monitor.sock")
-                socket.send_fds(door, [b"a" + self._streams.encode()], [self.other_end.fileno()])
+                socket.send_fds(door, [b"a" + "".join(map(str, self.streams)).encode()], [self.other_end.fileno()])
                 while door.recv(clients.BLOCK + 1):  # output may be sent here, too, until it hangs up
                     pass
         except OSError:

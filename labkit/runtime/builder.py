@@ -82,7 +82,7 @@ class Builder:
             self.held = (self.context.terminal, *([] if self.held else self.context.stdio or ())[:2])
         told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
         told |= {"remove": self.request.remove, "terminal": self.context.terminal >= 0, "clients": len(self.clients)}
-        told |= {"log": self.request.log, "rotation": self.request.rotation}
+        told |= {"log": self.request.log, "rotation": self.request.rotation, "streams": self.request.streams}
         try:
             socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held, *self.clients])
         except OSError:

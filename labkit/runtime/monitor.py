@@ -103,7 +103,7 @@ def _live(builder: int, its_line: socket.socket) -> None:
         held.open(state.directory(root, id))
     if held:
         for client in clients:
-            held.attach(Client(socket.socket(fileno=client)))
+            held.attach(Client(socket.socket(fileno=client), tuple(message["streams"])))
     its_line.close()
     os.waitpid(builder, 0)  # it has said "created" by then: a short program's "ended" must not come first
     if held:

@@ -39,7 +39,8 @@ class Request:
 
     ``new``: create the container, else execute one more process in it. ``start`` it at once; ``remove`` it when it has ended.
     ``stepped``: wait for the word before each step. ``log``: where to write its output, if the monitor holds its stdio;
-    ``rotation``: after how many bytes to begin it anew (0: never), and how many files of it to keep.
+    ``rotation``: after how many bytes to begin it anew (0: never), and how many files of it to keep. ``streams``: those that a client
+    that comes with the request hears.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Request:
     stepped: bool = False
     log: str = ""
     rotation: tuple[int, int] = (0, 1)
+    streams: tuple[int, ...] = (1, 2)
 
 
 def submit(spawner: socket.socket, request: Request, line: socket.socket, stdio: tuple[int, ...]) -> None:
