@@ -228,7 +228,14 @@ class Container:
         attacher.connect(self.run_directory)
 
     def attach(
-        self, *, stdin: bool = False, stdout: bool = True, stderr: bool = True, logs: bool = False, stream: bool = True, detach_keys: str = ""
+        self,
+        *,
+        stdin: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        logs: bool = False,
+        stream: bool = True,
+        detach_keys: str = "",
     ) -> Attachment:
         """A line to its program: now, or when it starts. ``logs``: what it has written before comes first; not ``stream``: only that."""
         from labkit.engine import streams
