@@ -27,6 +27,7 @@ from labkit.engine import container_file, container_filters, mounting, names, oc
 from labkit.engine.config import Config, HostConfig, NetworkingConfig
 from labkit.engine.container import Container
 from labkit.engine.container_file import Record
+from labkit.engine.image_use import Holder
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound
 from labkit.records import record
 
@@ -161,6 +162,10 @@ class Containers:
     def using_image(self, image_id: str) -> builtins.list[Container]:
         """Those that were made from an image, for which it must stay."""
         return [container for container in self.list(all=True) if container.record.Image == image_id]
+
+    def holders(self, image_id: str) -> tuple[Holder, ...]:
+        """The same, as ``image_use`` wants to know it."""
+        return tuple(Holder(container.id, container.state.running) for container in self.using_image(image_id))
 
     def using_volume(self, name: str) -> builtins.list[Container]:
         """Those that have a volume among their mounts."""

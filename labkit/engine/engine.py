@@ -77,6 +77,7 @@ class Engine:
         self.volumes = Volumes(self)
         self.execs = Execs(self)
         self.containers = Containers(self)
+        self.images.holders = self.containers.holders
         self.containers.load(recovery.load(self))
         recovery.take_up(self)
 

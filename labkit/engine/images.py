@@ -26,8 +26,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
-from labkit.engine import image_filters
-from labkit.errors import InvalidInput, NotFound
+from labkit.engine import image_filters, image_use
+from labkit.engine.image_use import Holder
+from labkit.errors import InvalidInput, LabError, NotFound
 from labkit.image import platforms, references
 from labkit.image.container_config import ContainerConfig
 from labkit.image.images import Image, Images, Removed
@@ -61,6 +62,8 @@ class ImageStore:
         self.store = Store(root, waiting)
         self.images = Images(self.store)
         self.config = config
+        self.holders: Callable[[str], Sequence[Holder]] = lambda _image_id: ()
+        """The containers that use an image; who has containers says so here."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -127,15 +130,27 @@ class ImageStore:
             return self.images.tag(self.images.get(source), reference)
 
     def remove(self, name: str, *, force: bool = False) -> tuple[Removed, ...]:
-        """Take a name away, and with its last name the image."""
+        """Take a name away, and with its last name the image; ``Conflict`` while a container uses it: ``image_use``."""
         with self.collecting():
-            return self.images.remove(name, force)
+            kept = self._kept_names(name, force)
+            for each in kept:
+                self.images.untag(each)
+            return tuple(Removed(untagged=each.familiar) for each in kept) or self.images.remove(name, force)
+
+    def _kept_names(self, name: str, force: bool) -> Sequence[Reference]:
+        """The names to take away from an image that stays, for containers use it."""
+        try:
+            image = self.images.get(name)
+        except LabError:
+            return ()  # it is not there, or it is damaged: nobody keeps it
+        return image_use.kept_names(image, name, self.holders(image.id), force)
 
     def prune(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
-        """Remove the images without a name, or all of them."""
+        """Remove the images without a name, or all of them, but for those that containers use."""
         with self.store.changing():
             found = image_filters.prunable(self.images, filters, every=all)
-            removed = [line for image in found for line in self.images.remove(image.id, force=True)]
+            unused = (image for image in found if not self.holders(image.id))
+            removed = [line for image in unused for line in self.images.remove(image.id, force=True)]
             return Pruned(tuple(removed), self._collect())
 
     # Files
