@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from labkit.engine.build import context
-from labkit.engine.images import Engine
+from labkit.engine.images import ImageStore
 from labkit.errors import Conflict, InvalidInput, NotFound
 
 BASE = "FROM scratch\nCOPY busybox /bin/busybox\n"
@@ -21,12 +21,12 @@ WEB = 'FROM base\nCOPY page /srv/page\nCMD ["/bin/busybox", "sh"]\n'
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return Engine(str(tmp_path / "store"), str(tmp_path / "daemon.json"))
+def engine(tmp_path: Path) -> ImageStore:
+    return ImageStore(str(tmp_path / "store"), str(tmp_path / "daemon.json"))
 
 
 @pytest.fixture
-def build(engine: Engine, tmp_path: Path) -> Callable[[str, str], str]:
+def build(engine: ImageStore, tmp_path: Path) -> Callable[[str, str], str]:
     """Build an image from the text of a Dockerfile; its ID."""
     directory = tmp_path / "context"
     directory.mkdir()
@@ -53,12 +53,12 @@ def archive(**files: str) -> io.BytesIO:
     return out
 
 
-def kept(engine: Engine) -> tuple[int, int]:
+def kept(engine: ImageStore) -> tuple[int, int]:
     """How many blobs and how many layers there are."""
     return len(engine.store.blobs.list()), len(engine.store.snapshots.list())
 
 
-def test_with_the_last_name_an_image_goes_and_what_others_share_stays(engine: Engine, build: Callable[[str, str], str]) -> None:
+def test_with_the_last_name_an_image_goes_and_what_others_share_stays(engine: ImageStore, build: Callable[[str, str], str]) -> None:
     build("base", BASE)
     web = build("web", WEB)
     engine.prune_builds()
@@ -75,7 +75,7 @@ def test_with_the_last_name_an_image_goes_and_what_others_share_stays(engine: En
         engine.remove("base")
 
 
-def test_what_a_build_may_use_again_stays_until_it_is_pruned(engine: Engine, build: Callable[[str, str], str]) -> None:
+def test_what_a_build_may_use_again_stays_until_it_is_pruned(engine: ImageStore, build: Callable[[str, str], str]) -> None:
     first = build("base", BASE)
     engine.remove("base")
     assert engine.list() == () and kept(engine)[1] == 1
@@ -85,7 +85,7 @@ def test_what_a_build_may_use_again_stays_until_it_is_pruned(engine: Engine, bui
     assert kept(engine) == (0, 0)
 
 
-def test_an_id_with_names_in_several_repositories_goes_only_by_force(engine: Engine, build: Callable[[str, str], str]) -> None:
+def test_an_id_with_names_in_several_repositories_goes_only_by_force(engine: ImageStore, build: Callable[[str, str], str]) -> None:
     image = build("base", BASE)
     engine.tag("base", "me/base")
     with pytest.raises(Conflict, match="must be forced"):
@@ -95,7 +95,7 @@ def test_an_id_with_names_in_several_repositories_goes_only_by_force(engine: Eng
     ]  # fmt: skip
 
 
-def test_a_prune_takes_what_lost_its_name_and_says_how_much_that_was(engine: Engine, build: Callable[[str, str], str]) -> None:
+def test_a_prune_takes_what_lost_its_name_and_says_how_much_that_was(engine: ImageStore, build: Callable[[str, str], str]) -> None:
     old = build("base", BASE)
     new = build("base", BASE + "ENV A=b\n")
     assert old != new and [listed.image.id for listed in engine.list(["dangling=true"])] == [old]
@@ -107,7 +107,7 @@ def test_a_prune_takes_what_lost_its_name_and_says_how_much_that_was(engine: Eng
     assert engine.prune(all=True) == type(pruned)((), 0)
 
 
-def test_all_kinds_of_changes_of_an_import_reach_the_config(engine: Engine) -> None:
+def test_all_kinds_of_changes_of_an_import_reach_the_config(engine: ImageStore) -> None:
     changes = (
         'CMD ["sh"]', "ENTRYPOINT /bin/init", 'CMD ["again"]', "ENV A=b C=$A", "EXPOSE 80 53/udp", "HEALTHCHECK --retries=2 CMD true",
         "LABEL x=y", "ONBUILD RUN true", "STOPSIGNAL SIGQUIT", "USER me", "VOLUME /data", "WORKDIR /srv", "WORKDIR www",
@@ -122,14 +122,14 @@ def test_all_kinds_of_changes_of_an_import_reach_the_config(engine: Engine) -> N
 
 
 @pytest.mark.parametrize("name", ["BAD", "web@sha256:" + "0" * 64, ""])
-def test_a_name_that_cannot_be_given_is_refused(name: str, engine: Engine, build: Callable[[str, str], str]) -> None:
+def test_a_name_that_cannot_be_given_is_refused(name: str, engine: ImageStore, build: Callable[[str, str], str]) -> None:
     build("base", BASE)
     with pytest.raises(InvalidInput, match="reference"):
         engine.tag("base", name)
 
 
 def _hold(root: str, connection: Connection) -> None:
-    with Engine(root).store.changing():
+    with ImageStore(root).store.changing():
         connection.send("held")
         connection.recv()
 
@@ -140,7 +140,7 @@ def test_who_wants_to_change_what_another_changes_is_called_and_waits(tmp_path: 
     other = multiprocessing.get_context("fork").Process(target=_hold, args=(str(tmp_path / "store"), theirs))
     other.start()
     assert mine.recv() == "held"
-    engine = Engine(str(tmp_path / "store"), waiting=lambda: mine.send("go on"))
+    engine = ImageStore(str(tmp_path / "store"), waiting=lambda: mine.send("go on"))
     assert engine.get("base").tags, "who only looks does not wait"
     engine.tag("base", "me/base")
     other.join()
