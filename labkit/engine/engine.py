@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from labkit.engine import images, recovery
+from labkit.engine import health, images, recovery
 from labkit.engine.containers import Containers
 from labkit.engine.events import Events
 from labkit.engine.execs import Execs
@@ -71,7 +71,8 @@ class Engine:
         self.store = self.images.store
         self.events = Events()
         self.supervisor = Supervisor()
-        self.followers: list[Follower] = []
+        self.checks = health.Checks()
+        self.followers: list[Follower] = [self.checks]
         """Who is told when a container has started and ended: filled before ``recovery`` runs, below."""
         self.networks = Networks(self)
         self.volumes = Volumes(self)
@@ -108,6 +109,7 @@ class Engine:
             return
         self.is_closing = True
         self.events.close()
+        self.checks.close()
         self.supervisor.close()
         for container in self.containers.list(all=True):
             container.let_go()
