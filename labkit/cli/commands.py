@@ -12,11 +12,11 @@ from functools import cache
 
 import click
 
-from labkit.cli import archives, build, engines, images, inspecting, lab, transfer
+from labkit.cli import archives, build, daemon, engines, images, inspecting, lab, transfer
 from labkit.cli.grammar import HELP, Group
 
 SECTIONS = {
-    "The lab": ("up", "down", "reset", "doctor", "completion"),
+    "The lab": ("up", "down", "reset", "doctor", "daemon", "completion"),
     "Images": ("images", "pull", "push", "build", "tag", "rmi", "history", "inspect", "save", "load", "import"),
     "Registries": ("login", "logout"),
     "Management Commands": ("image", "builder"),
@@ -41,7 +41,7 @@ def assembled() -> click.Group:
     engines.options(whole)
     top = (
         images.images, transfer.pull, transfer.push, build.build, images.tag, images.rmi, images.history, inspecting.inspect,
-        archives.save, archives.load, archives.import_, transfer.login, transfer.logout, image, builder,
+        archives.save, archives.load, archives.import_, transfer.login, transfer.logout, image, builder, daemon.daemon,
     )  # fmt: skip
     managed = (
         build.build, images.history, archives.import_, inspecting.image_inspect, archives.load, images.ls, images.prune, transfer.pull,

@@ -72,6 +72,10 @@ class ImageStore:
 
         return settings.load(self.config)
 
+    def reread(self) -> None:
+        """The settings may have changed: read them when they are needed next."""
+        self.__dict__.pop("settings", None)
+
     # What comes from a registry and goes to it
 
     def pull(self, name: str, *, platform: str = "", all_tags: bool = False, report: Report = silent) -> tuple[Image, ...]:
