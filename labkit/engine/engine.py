@@ -35,6 +35,7 @@ from labkit.engine.volumes import Volumes
 from labkit.errors import Conflict, KernelError, NotFound
 from labkit.image import platforms
 from labkit.linux import cgroups
+from labkit.runtime import client
 
 if TYPE_CHECKING:
     from labkit.engine.container import Follower
@@ -79,8 +80,13 @@ class Engine:
         self.execs = Execs(self)
         self.containers = Containers(self)
         self.images.holders = self.containers.holders
-        self.containers.load(recovery.load(self))
-        recovery.take_up(self)
+        try:
+            self.containers.load(recovery.load(self))
+            recovery.take_up(self)
+        except BaseException:
+            self.close()
+            raise
+        self.supervisor.later(0, client.prepare)
 
     def __enter__(self) -> Self:
         return self

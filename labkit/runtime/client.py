@@ -268,6 +268,12 @@ _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
 _one_at_a_time = threading.Lock()
 
 
+def prepare() -> None:
+    """Start the spawner, so that the first container does not have to wait for it."""
+    with _one_at_a_time:
+        _spawner()
+
+
 def _hand_in(request: Request, line: socket.socket, stdio: tuple[int, ...]) -> None:
     """Give a request to this process's spawner; whichever thread asks, there is one."""
     with _one_at_a_time:
