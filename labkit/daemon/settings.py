@@ -40,6 +40,8 @@ class Settings:
     max_layer_bytes: int | None = field(default=None, metadata={"json": "max-layer-bytes"})
     data_root: str = field(default="/var/lib/labkit", metadata={"json": "data-root"})
     exec_root: str = field(default="/run/labkit", metadata={"json": "exec-root"})
+    cgroup_parent: str = field(default="labkit/containers", metadata={"json": "cgroup-parent"})
+    """The control group of all containers: each has its own in there. ``labkit reset`` clears what is below ``labkit``."""
     hosts: tuple[str, ...] = ()
     """Where to listen: ``unix:///run/labkit/labkit.sock``."""
     group: str = "labkit"
