@@ -44,7 +44,7 @@ class MountPoint:
     Anonymous: bool = False
     """The volume was made for this container, which takes it along when it is removed with its volumes."""
     Options: tuple[str, ...] = ()
-    """Further options of mount(2), for a tmpfs."""
+    """Of a tmpfs, further options of mount(2); of a bind ``norecursive``: without what is mounted below its source."""
 
 
 @record

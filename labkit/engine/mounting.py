@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from labkit.engine.config import Config, HostConfig, Mount
 from labkit.engine.container_file import MountPoint
+from labkit.engine.hostconfig import BindOptions, TmpfsOptions, VolumeOptions
 from labkit.errors import InvalidInput, KernelError
+from labkit.records import record
 
 if TYPE_CHECKING:
     from labkit.engine.engine import Engine
@@ -30,47 +32,58 @@ _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _LABELS = ("z", "Z", "cached", "delegated", "consistent", "nocopy", "copy")
 
 
+@record
+class _Wanted:
+    """A mount point and what is not seen of it any more when it is made."""
+
+    point: MountPoint
+    must_exist: bool = False
+    copies: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 def points(engine: Engine, config: Config, host: HostConfig, layers: Sequence[str]) -> tuple[MountPoint, ...]:
     """The mount points of a container whose root file system is a stack of ``layers``, topmost first. Volumes are made."""
-    found: dict[str, MountPoint] = {}
-    for point in (*_from_others(engine, host), *_binds(host), *_mounts(host), *_tmpfs(host)):
-        path = point.Destination
-        if path in found and not found[path].Mode.startswith("from "):
+    found: dict[str, _Wanted] = {}
+    for wanted in _asked(host):
+        path = wanted.point.Destination
+        if path in found:
             raise InvalidInput(f"Duplicate mount point: {path}")
-        found[path] = point
-    for path in config.Volumes:
-        anonymous = posixpath.normpath(path)
-        _check_target(anonymous, "volume", path)
-        if anonymous not in found:
-            found[anonymous] = MountPoint("volume", anonymous, Driver="local", Anonymous=True)
-    return tuple(_made(engine, point, layers) for point in found.values())
+        found[path] = wanted
+    for wanted in (*_from_others(engine, host), *_anonymous(config)):
+        found.setdefault(wanted.point.Destination, wanted)
+    return tuple(_made(engine, wanted, layers) for wanted in found.values())
 
 
 def check(config: Config, host: HostConfig) -> None:
     """Refuse what cannot be right, before anything is made."""
-    for point in (*_binds(host), *_mounts(host), *_tmpfs(host)):
-        if point.Type == "bind" and point.Mode == "mount" and not os.path.exists(point.Source):
-            raise _invalid("bind", f"bind source path does not exist: {point.Source}")
-    for path in config.Volumes:
-        _check_target(posixpath.normpath(path), "volume", path)
+    for wanted in (*_asked(host), *_anonymous(config)):
+        if wanted.must_exist and not os.path.exists(wanted.point.Source):
+            raise _invalid("bind", f"bind source path does not exist: {wanted.point.Source}")
 
 
-def _made(engine: Engine, point: MountPoint, layers: Sequence[str]) -> MountPoint:
-    if point.Type == "bind" and point.Mode != "mount" and not os.path.exists(point.Source):
+def _asked(host: HostConfig) -> Iterator[_Wanted]:
+    yield from _binds(host)
+    yield from _mounts(host)
+    yield from _tmpfs(host)
+
+
+def _made(engine: Engine, wanted: _Wanted, layers: Sequence[str]) -> MountPoint:
+    point = wanted.point
+    if point.Type == "bind" and not wanted.must_exist and not os.path.exists(point.Source):
         try:
             os.makedirs(point.Source)
         except OSError as error:
             raise KernelError.of(error, "error while creating mount source path", point.Source) from None
     if point.Type != "volume":
-        return replace(point, Mode="" if point.Mode == "mount" else point.Mode)
-    volume = engine.volumes.provide(point.Name)
-    if "nocopy" not in point.Options:
+        return point
+    volume = engine.volumes.provide(point.Name, wanted.labels)
+    if wanted.copies:
         engine.volumes.fill(volume, layers, point.Destination)
-    options = tuple(word for word in point.Options if word not in ("nocopy", "copy"))
-    return replace(point, Name=volume.Name, Source=volume.Mountpoint, Driver=volume.Driver, Options=options)
+    return replace(point, Name=volume.Name, Source=volume.Mountpoint, Driver=volume.Driver)
 
 
-def _binds(host: HostConfig) -> Iterator[MountPoint]:
+def _binds(host: HostConfig) -> Iterator[_Wanted]:
     """``SOURCE:TARGET[:MODE]``."""
     for text in host.Binds:
         source, _, rest = text.partition(":")
@@ -86,17 +99,16 @@ def _binds(host: HostConfig) -> Iterator[MountPoint]:
         if source.startswith("/"):
             _check_target(path, "bind", target, text)
             bound = posixpath.normpath(source)
-            yield MountPoint("bind", path, bound, Mode=mode, RW=writable, Propagation=propagation or "rprivate")
+            yield _Wanted(MountPoint("bind", path, bound, Mode=mode, RW=writable, Propagation=propagation or "rprivate"))
             continue
         if source.startswith((".", "~")) or "/" in source:
             names = 'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             raise InvalidInput(f'create {source}: "{source}" includes invalid characters for a local volume name, {names}')
         _check_target(path, "volume", target, text)
-        options = ("nocopy",) if "nocopy" in words else ()
-        yield MountPoint("volume", path, Name=source, Driver="local", Mode=mode or "z", RW=writable, Options=options)
+        yield _Wanted(MountPoint("volume", path, Name=source, Driver="local", Mode=mode or "z", RW=writable), copies="nocopy" not in words)
 
 
-def _mounts(host: HostConfig) -> Iterator[MountPoint]:
+def _mounts(host: HostConfig) -> Iterator[_Wanted]:
     """``--mount``."""
     for mount in host.Mounts:
         kind = mount.Type
@@ -109,52 +121,65 @@ def _mounts(host: HostConfig) -> Iterator[MountPoint]:
         yield {"bind": _bind, "volume": _volume, "tmpfs": _memory}[kind](mount, path)
 
 
-def _bind(mount: Mount, path: str) -> MountPoint:
+def _bind(mount: Mount, path: str) -> _Wanted:
     if not mount.Source:
         raise _invalid("bind", "field Source must not be empty")
     if not mount.Source.startswith("/"):
         raise _invalid("bind", f"invalid mount path: '{mount.Source}' mount path must be absolute")
-    options = mount.BindOptions
-    propagation = (options and options.Propagation) or "rprivate"
+    options = mount.BindOptions or BindOptions()
+    propagation = options.Propagation or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise _invalid("bind", f"invalid propagation mode: {propagation}")
-    mode = "" if options and options.CreateMountpoint else "mount"
-    return MountPoint("bind", path, posixpath.normpath(mount.Source), Mode=mode, RW=not mount.ReadOnly, Propagation=propagation)
+    alone = ("norecursive",) if options.NonRecursive else ()
+    source = posixpath.normpath(mount.Source)
+    point = MountPoint("bind", path, source, RW=not mount.ReadOnly, Propagation=propagation, Options=alone)
+    return _Wanted(point, must_exist=not options.CreateMountpoint)
 
 
-def _volume(mount: Mount, path: str) -> MountPoint:
-    options = mount.VolumeOptions
-    words = ("nocopy",) if options and options.NoCopy else ()
-    return MountPoint(
-        "volume", path, Name=mount.Source, Driver="local", Mode="z", RW=not mount.ReadOnly, Anonymous=not mount.Source, Options=words
-    )
+def _volume(mount: Mount, path: str) -> _Wanted:
+    options = mount.VolumeOptions or VolumeOptions()
+    if options.Subpath:
+        raise _invalid("volume", "field VolumeOptions.Subpath is not supported: mount the whole volume")
+    anonymous = not mount.Source
+    point = MountPoint("volume", path, Name=mount.Source, Driver="local", Mode="z", RW=not mount.ReadOnly, Anonymous=anonymous)
+    return _Wanted(point, copies=not options.NoCopy, labels=options.Labels)
 
 
-def _memory(mount: Mount, path: str) -> MountPoint:
+def _memory(mount: Mount, path: str) -> _Wanted:
     if mount.Source:
         raise _invalid("tmpfs", "field Source must not be specified")
-    options = mount.TmpfsOptions
-    words = [f"size={options.SizeBytes}"] if options and options.SizeBytes else []
-    words += [f"mode={options.Mode:o}"] if options and options.Mode else []
-    return MountPoint("tmpfs", path, RW=not mount.ReadOnly, Options=(*words, *(("ro",) if mount.ReadOnly else ())))
+    options = mount.TmpfsOptions or TmpfsOptions()
+    words = [f"size={options.SizeBytes}"] if options.SizeBytes else []
+    words += [f"mode={options.Mode:o}"] if options.Mode else []
+    words += ["ro"] if mount.ReadOnly else []
+    return _Wanted(MountPoint("tmpfs", path, RW=not mount.ReadOnly, Options=tuple(words)))
 
 
-def _tmpfs(host: HostConfig) -> Iterator[MountPoint]:
+def _tmpfs(host: HostConfig) -> Iterator[_Wanted]:
     for target, options in host.Tmpfs.items():
         path = posixpath.normpath(target)
         _check_target(path, "tmpfs", target)
         words = tuple(word for word in options.split(",") if word)
-        yield MountPoint("tmpfs", path, Mode=options, RW="ro" not in words, Options=words)
+        yield _Wanted(MountPoint("tmpfs", path, Mode=options, RW="ro" not in words, Options=words))
 
 
-def _from_others(engine: Engine, host: HostConfig) -> Iterator[MountPoint]:
+def _from_others(engine: Engine, host: HostConfig) -> Iterator[_Wanted]:
+    """``--volumes-from``: the same volumes and binds, at the same places."""
     for text in host.VolumesFrom:
         name, _, mode = text.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):
             raise InvalidInput(f"invalid mode: {mode}")
         for point in engine.containers.get(name).record.Mounts:
-            writable = point.RW and mode != "ro"
-            yield replace(point, RW=writable, Mode=f"from {name}", Anonymous=False)
+            if point.Type != "tmpfs":
+                yield _Wanted(replace(point, RW=point.RW and mode != "ro", Anonymous=False), copies=False)
+
+
+def _anonymous(config: Config) -> Iterator[_Wanted]:
+    """``-v /data``, and what the image's VOLUME says."""
+    for said in config.Volumes:
+        path = posixpath.normpath(said)
+        _check_target(path, "volume", said)
+        yield _Wanted(MountPoint("volume", path, Driver="local", Anonymous=True))
 
 
 def _check_target(path: str, kind: str, said: str, specification: str = "") -> None:

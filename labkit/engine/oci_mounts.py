@@ -91,10 +91,10 @@ def _has(path: str) -> bool:
 def _asked(point: MountPoint) -> Mount:
     if point.Type == "tmpfs":
         return Mount(point.Destination, "tmpfs", "tmpfs", ("nosuid", "nodev", "noexec", *point.Options))
-    words = ["rbind", point.Propagation or "rprivate"]
+    words = ["bind" if "norecursive" in point.Options else "rbind", point.Propagation or "rprivate"]
     if not point.RW:
         words.append("ro")
-    return Mount(point.Destination, "bind", point.Source, (*words, *point.Options))
+    return Mount(point.Destination, "bind", point.Source, tuple(words))
 
 
 def init_program() -> str:

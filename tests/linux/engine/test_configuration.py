@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from labkit.engine.config import Device, Mount, Ulimit
+from labkit.engine.config import Device, LogConfig, Mount, Ulimit
 from labkit.engine.engine import Engine
+from labkit.engine.hostconfig import BindOptions, VolumeOptions
 from labkit.errors import Conflict, InvalidInput, LabError, NotFound
-from labkit.linux import capabilities
+from labkit.linux import capabilities, mounts
 from tests.containers import SECONDS, Make, ran, said
 
 Run = Callable[..., tuple[int, str]]
@@ -281,8 +282,6 @@ def test_what_it_writes_is_in_its_own_layer_and_what_is_mounted_is_not(engine: E
 
 
 def test_the_log_is_written_unless_nobody_wants_one(make: Make) -> None:
-    from labkit.engine.config import LogConfig
-
     quiet = make("echo", "hello", LogConfig=LogConfig("none"))
     assert ran(quiet) == 0 and quiet.log_path == "" and not [name for name in os.listdir(quiet.directory) if "log" in name]
 
@@ -302,3 +301,33 @@ def test_a_terminal_is_one(make: Make) -> None:
     box.start()
     assert ended.result(SECONDS).StatusCode == 0
     assert said(box).split() == ["/dev/pts/0", "yes", "xterm"]
+
+
+def test_what_the_user_mounts_wins_over_the_images_volumes_and_those_of_others(make: Make, out: Out, tmp_path: Path) -> None:
+    (tmp_path / "seed").write_text("mine\n")
+    make("true", name="owner", Volumes={"/data": {}, "/other": {}})
+    bind = (f"{tmp_path}:/data",)
+    assert out("cat /data/seed; test -d /other && echo other", Binds=bind, Volumes={"/data": {}}, VolumesFrom=("owner",)) == "mine\nother"
+    with pytest.raises(InvalidInput, match="Duplicate mount point: /data"):
+        make("true", Binds=bind, Tmpfs={"/data/": ""})
+
+
+def test_labels_of_a_volume_that_is_made_are_kept(engine: Engine, make: Make) -> None:
+    options = VolumeOptions(NoCopy=True, Labels={"course": "os"})
+    box = make("ls", "/data", Mounts=(Mount("volume", "labelled", "/data", VolumeOptions=options),))
+    assert (ran(box), said(box)) == (0, "")
+    assert engine.volumes.get("labelled").Labels == {"course": "os"}
+    box.remove()
+    engine.volumes.discard("labelled")
+
+
+def test_a_bind_shows_what_is_mounted_below_it_unless_it_shall_not(out: Out, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    mounts.mount("tmpfs", f"{tmp_path}/below", "tmpfs", ())
+    try:
+        (tmp_path / "below/file").touch()
+        both, alone = (Mount("bind", str(tmp_path), "/in", BindOptions=BindOptions(NonRecursive=alone)) for alone in (False, True))
+        assert out("ls /in/below", Mounts=(both,)) == "file"
+        assert out("ls /in/below", Mounts=(alone,)) == ""
+    finally:
+        mounts.unmount(f"{tmp_path}/below")
