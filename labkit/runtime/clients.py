@@ -34,30 +34,32 @@ class Client:
         line.setblocking(False)
 
     def give(self, stream: int, data: bytes) -> None:
-        """Pass on what a stream has said, now or, if the client does not read, at ``push``.
-
-        Raises ``OSError`` if it is gone, or has not taken the last packet either.
-        """
+        """Pass on what a stream has said, now or, if the client does not read, at ``push``."""
         if stream in self.streams:
             if self.untaken:
-                raise BlockingIOError
+                self.streams = ()  # nor has it taken the last packet: without this one it would hear something that was never said
+                return
             self.untaken = (_MARKS[stream], data)
             self.push()
 
     def push(self) -> None:
-        """Try again to pass on what it has not taken. Raises ``OSError`` if it is gone."""
+        """Try again to pass on what it has not taken. One that hears no more may still have said something that is to be heard."""
         if self.untaken:
-            with suppress(BlockingIOError):
+            try:
                 self.line.sendmsg(self.untaken)
-                self.untaken = None
+            except BlockingIOError:
+                return
+            except OSError:
+                self.streams = ()
+            self.untaken = None
 
     def take(self) -> tuple[bytes, socket.socket | None]:
         """A packet from it, empty if it is gone; and the socket that came with it."""
         try:
             packet, descriptors, _, _ = socket.recv_fds(self.line, LARGEST, 1)
             return packet, socket.socket(fileno=descriptors[0]) if descriptors else None
-        except BlockingIOError:
-            return b"?", None
+        except (BlockingIOError, ConnectionResetError):
+            return b"?", None  # reset: it has not heard our last words; but what it has said comes next, and only then its end
         except OSError:
             return b"", None
 

@@ -140,11 +140,8 @@ class Held:
             self.log.write(stream, data)
         if self.sink >= 0:
             self.give(data)
-        for number, client in list(self.clients.items()):
-            try:
-                client.give(stream, data)
-            except OSError:
-                self.leave(number)
+        for client in self.clients.values():
+            client.give(stream, data)
         if any(client.untaken for client in self.clients.values()):
             self.arrange()
         return len(data)
@@ -179,11 +176,7 @@ class Held:
         """A client takes what it has not taken yet, or has something to say, or has gone."""
         client = self.clients[number]
         if client.untaken:
-            try:
-                client.push()
-            except OSError:
-                self.leave(number)
-                return
+            client.push()
             self.arrange()
         if event & ~_OUT:
             self.obey(number, client)
