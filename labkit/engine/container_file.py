@@ -57,12 +57,12 @@ class Process:
 
 @record
 class State:
-    """How a container is. ``Status``: created, running, paused, restarting, removing, exited or dead.
+    """How a container is. ``Status``: created, running, paused, restarting or exited.
 
     created ──start──▶ running ◀──▶ paused        restarting: it has ended, and its restart policy starts it again in a moment
        ▲                  │ ▲                     exited, created: start begins anew, on the same file system
        └── (never)        ▼ └── start, policy
-                  exited, restarting ──remove──▶ removing ──▶ gone
+                  exited, restarting ──remove──▶ gone
     """
 
     Status: str = "created"

@@ -33,6 +33,7 @@ from labkit.records import record
 
 if TYPE_CHECKING:
     from labkit.engine.engine import Engine
+    from labkit.image.image import Image
 
 
 @record
@@ -84,7 +85,7 @@ class Containers:
         id = names.new_id()
         name = self._reserve(name, id)
         try:
-            made = self._make(id, name, image.id, _completed(whole, host, id), host, networking or NetworkingConfig())
+            made = self._make(id, name, image, _completed(whole, host, id), host, networking or NetworkingConfig())
         except BaseException:
             with self._lock:
                 self._names.pop(name, None)
@@ -92,7 +93,7 @@ class Containers:
         made.tell("create")
         return Created(id, warnings)
 
-    def _make(self, id: str, name: str, image_id: str, config: Config, host: HostConfig, networking: NetworkingConfig) -> Container:
+    def _make(self, id: str, name: str, image: Image, config: Config, host: HostConfig, networking: NetworkingConfig) -> Container:
         directory, snapshots = f"{self.directory}/{id}", self.engine.store.snapshots
         try:
             os.makedirs(f"{directory}/rootfs", mode=0o755)
@@ -100,12 +101,11 @@ class Containers:
         except OSError as error:
             raise KernelError.of(error, "mkdir", directory) from None
         try:
-            base = root_layer.ensure(self.engine, self.engine.image(image_id))
-            snapshot = snapshots.prepare(id[:12], base)
+            snapshot = root_layer.prepare(self.engine, image, id[:12])
             layers = [layer.upper for layer in snapshots.stack(snapshot.name)]
             points = mounting.points(self.engine, config, host, layers)
             created = times.text(times.now())
-            made = Record(id, name, created, image_id, snapshot.name, config, host, networking, points)
+            made = Record(id, name, created, image.id, snapshot.name, config, host, networking, points)
             container_file.save(directory, made)
         except BaseException:
             snapshots.remove(id[:12])

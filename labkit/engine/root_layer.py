@@ -21,14 +21,24 @@ if TYPE_CHECKING:
     from labkit.engine.container import Container
     from labkit.engine.engine import Engine
     from labkit.image.image import Image
-    from labkit.storage.snapshots import Snapshots
+    from labkit.storage.snapshots import Snapshot, Snapshots
 
 _DIRECTORIES = ("/dev", "/proc", "/sys")
 _FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv")
 
 
+def prepare(engine: Engine, image: Image, key: str) -> Snapshot:
+    """The layer of a new container, called ``key``."""
+    while True:
+        base = ensure(engine, image)
+        try:
+            return engine.store.snapshots.prepare(key, base)
+        except NotFound:
+            continue  # somebody has just collected what nobody used
+
+
 def ensure(engine: Engine, image: Image) -> str:
-    """The name of the snapshot that a container of this image stands on; it is made if there is none yet."""
+    """The name of the snapshot that containers of this image stand on; it is made if there is none yet."""
     top = engine.images.images.ensure_unpacked(image)
     snapshots = engine.store.snapshots
     name = f"{top or 'scratch'}-init"

@@ -25,8 +25,6 @@ def status_text(container: Container) -> str:
         return f"Up {_since(state.StartedAt)}" + (f" ({notes})" if notes else "")
     if container.is_removed:
         return "Removal In Progress"
-    if state.Status == "dead":
-        return "Dead"
     if state.FinishedAt == times.NEVER:
         return "Created"
     return f"Exited ({state.ExitCode}) {_since(state.FinishedAt)} ago"
