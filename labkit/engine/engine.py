@@ -80,6 +80,7 @@ class Engine:
         self.execs = Execs(self)
         self.containers = Containers(self)
         self.images.holders = self.containers.holders
+        self.images.tell = lambda action, id, name: self.events.publish("image", action, id, {"name": name})
         try:
             self.containers.load(recovery.load(self))
             recovery.take_up(self)

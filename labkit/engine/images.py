@@ -20,6 +20,7 @@ Source: Docker Engine API, Images. Shown in notebook 05.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from labkit.engine.build.context import Context
     from labkit.engine.build.output import Output
     from labkit.image.documents import Descriptor
+    from labkit.image.registry.pull import Credentials
     from labkit.image.registry.settings import Settings
 
 CONFIG = "/etc/labkit/daemon.json"
@@ -64,6 +66,8 @@ class ImageStore:
         self.config = config
         self.holders: Callable[[str], Sequence[Holder]] = lambda _image_id: ()
         """The containers that use an image; who has containers says so here."""
+        self.tell: Callable[[str, str, str], object] = lambda _action, _id, _name: None
+        """Called with what has happened to which image: ``pull``, ``nginx:latest``, ``nginx``. Who has events publishes it."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -78,29 +82,47 @@ class ImageStore:
 
     # What comes from a registry and goes to it
 
-    def pull(self, name: str, *, platform: str = "", all_tags: bool = False, report: Report = silent) -> tuple[Image, ...]:
-        """Fetch an image, or all tags of a repository."""
+    def pull(
+        self,
+        name: str,
+        *,
+        platform: str = "",
+        all_tags: bool = False,
+        credentials: Credentials | None = None,
+        report: Report = silent,
+    ) -> tuple[Image, ...]:
+        """Fetch an image, or all tags of a repository. ``credentials``: who asks; by default, as this user has logged in."""
         from labkit.image.registry import pull
+        from labkit.image.registry.credentials import find
 
-        reference = references.parse(name)
+        reference, known = references.parse(name), credentials or find
         wanted = platforms.parse(platform) if platform else None
-        names = self._tags_there(reference) if all_tags else (reference.tagged,)
+        if all_tags:
+            _refuse_tag(reference)
+            tags = pull.tags(reference, settings=self.settings, credentials=known)
+            names = tuple(reference.with_tag(tag) for tag in tags)
+        else:
+            names = (reference.tagged,)
+        pulled = []
         with self.store.changing():
-            return tuple(pull.pull(self.images, each, platform=wanted, settings=self.settings, report=report) for each in names)
+            for each in names:
+                pulled.append(pull.pull(self.images, each, platform=wanted, settings=self.settings, credentials=known, report=report))
+                self.tell("pull", each.familiar, each.familiar_name)
+        return tuple(pulled)
 
-    def push(self, name: str, *, all_tags: bool = False, report: Report = silent) -> tuple[Descriptor, ...]:
+    def push(
+        self, name: str, *, all_tags: bool = False, credentials: Credentials | None = None, report: Report = silent
+    ) -> tuple[Descriptor, ...]:
         """Send an image, or all tags of a repository."""
         from labkit.image.registry import push
+        from labkit.image.registry.credentials import find
 
         reference = references.parse(name)
-        names = self._tags_here(reference) if all_tags else (reference.tagged,)
-        return tuple(push.push(self.images, each, settings=self.settings, report=report) for each in names)
-
-    def _tags_there(self, repository: Reference) -> tuple[Reference, ...]:
-        from labkit.image.registry import pull
-
-        _refuse_tag(repository)
-        return tuple(repository.with_tag(tag) for tag in pull.tags(repository, settings=self.settings))
+        pushed = []
+        for each in self._tags_here(reference) if all_tags else (reference.tagged,):
+            pushed.append(push.push(self.images, each, settings=self.settings, credentials=credentials or find, report=report))
+            self.tell("push", each.familiar, each.familiar_name)
+        return tuple(pushed)
 
     def _tags_here(self, repository: Reference) -> tuple[Reference, ...]:
         _refuse_tag(repository)
@@ -131,15 +153,33 @@ class ImageStore:
         """Give an image one more name."""
         reference = _target(target)
         with self.store.changing():
-            return self.images.tag(self.images.get(source), reference)
+            image = self.images.tag(self.images.get(source), reference)
+        self.tell("tag", image.id, reference.familiar)
+        return image
 
     def remove(self, name: str, *, force: bool = False) -> tuple[Removed, ...]:
         """Take a name away, and with its last name the image; ``Conflict`` while a container uses it: ``image_use``."""
         with self.collecting():
             kept = self._kept_names(name, force)
+            id = self._id(name)
             for each in kept:
                 self.images.untag(each)
-            return tuple(Removed(untagged=each.familiar) for each in kept) or self.images.remove(name, force)
+            removed = tuple(Removed(untagged=each.familiar) for each in kept) or self.images.remove(name, force)
+            self._tell_removed(id, removed)
+            return removed
+
+    def _id(self, name: str) -> str:
+        try:
+            return self.images.get(name).id
+        except LabError:
+            return name  # it is not there, or it is damaged
+
+    def _tell_removed(self, id: str, removed: Iterable[Removed]) -> None:
+        for each in removed:
+            if each.untagged:
+                self.tell("untag", id, id)
+            elif each.deleted == id:
+                self.tell("delete", id, id)
 
     def _kept_names(self, name: str, force: bool) -> Sequence[Reference]:
         """The names to take away from an image that stays, for containers use it."""
@@ -153,8 +193,12 @@ class ImageStore:
         """Remove the images without a name, or all of them, but for those that containers use."""
         with self.store.changing():
             found = image_filters.prunable(self.images, filters, every=all)
-            unused = (image for image in found if not self.holders(image.id))
-            removed = [line for image in unused for line in self.images.remove(image.id, force=True)]
+            removed: builtins.list[Removed] = []
+            for image in found:
+                if not self.holders(image.id):
+                    lines = self.images.remove(image.id, force=True)
+                    self._tell_removed(image.id, lines)
+                    removed += lines
             return Pruned(tuple(removed), self._collect())
 
     # Files
@@ -169,13 +213,18 @@ class ImageStore:
         """Read the images of an archive; says which, in docker's words."""
         from labkit.image import archives
 
-        return archives.load(self.images, archive, report)
+        loaded = archives.load(self.images, archive, report)
+        for line in loaded:
+            if line.startswith("Loaded image"):
+                name = line.partition(": ")[2]
+                self.tell("load", self._id(name), name)
+        return loaded
 
     def import_(self, archive: BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str = "") -> Image:
         """Make an image of one layer from the files in a tar archive; ``changes`` are lines of a Dockerfile for its config."""
         from labkit.image import archives
 
-        return archives.import_(
+        image = archives.import_(
             self.images,
             archive,
             _target(name) if name else None,
@@ -183,6 +232,8 @@ class ImageStore:
             message=message or "Imported from -",
             platform=platforms.parse(platform) if platform else None,
         )
+        self.tell("import", image.id, image.id)
+        return image
 
     # What is made
 
@@ -203,7 +254,7 @@ class ImageStore:
         """Make an image as a Dockerfile says. ``fetch`` pulls a base that is not here: ``pull``, unless somebody wants to watch."""
         from labkit.engine.build import builder, output
 
-        return builder.build(
+        image = builder.build(
             self.images,
             context,
             tags=tags,
@@ -216,6 +267,9 @@ class ImageStore:
             always_pull=always_pull,
             report=report or output.silent,
         )
+        for tag in tags:
+            self.tell("tag", image.id, references.parse(tag).tagged.familiar)
+        return image
 
     def prune_builds(self) -> int:
         """Forget what builds have kept for the next one; how many bytes of disk that made free."""
