@@ -61,28 +61,35 @@ class Api:
         threading.Thread(target=run, name="labkit-patient", daemon=True).start()
         return asyncio.wrap_future(future, loop=self.loop)
 
-    async def lines(self, work: Callable[[Say], None]) -> Answer:
+    async def lines(self, work: Callable[[Say], None], always_streams: bool = False) -> Answer:
         """The answer of a request that tells what it does while it does it, as JSON, a line each.
 
-        ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer; after that it
-        is the last line. When the client goes away, the next ``say`` raises ``ClientGone``.
+        ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer, unless it
+        ``always_streams``; after that it is the last line. When the client goes away, the next ``say`` raises ``ClientGone``; so does that of None, which
+        says nothing.
         """
 
         def tell(outlet: Outlet) -> None:
             def say(line: object) -> None:
-                outlet.write(encoded(line))
+                if line is None:
+                    outlet.check()
+                else:
+                    outlet.write(encoded(line))
 
             work(say)
 
-        outlet, first = await self._begun(tell)
+        outlet = self._begin(tell)
+        if always_streams:
+            return Streamed(_with_failure(outlet.chunks()), JSON)
+        first = await outlet.first()
         return Streamed(_with_failure(outlet.chunks(first)), JSON) if first else Response(statuses.OK, b"", JSON)
 
     async def written(self, work: Callable[[Outlet], None]) -> AsyncIterator[bytes]:
         """What ``work`` writes, from a thread. Its first bytes are there; what it raised before them is raised."""
-        outlet, first = await self._begun(work)
-        return outlet.chunks(first)
+        outlet = self._begin(work)
+        return outlet.chunks(await outlet.first())
 
-    async def _begun(self, work: Callable[[Outlet], None]) -> tuple[Outlet, bytes]:
+    def _begin(self, work: Callable[[Outlet], None]) -> Outlet:
         outlet = Outlet(self.loop)
 
         def run() -> None:
@@ -93,11 +100,7 @@ class Api:
                 outlet.end(error)
 
         threading.Thread(target=run, name="labkit-patient", daemon=True).start()
-        try:
-            return outlet, await outlet.take()
-        except BaseException:
-            outlet.abandon()
-            raise
+        return outlet
 
     def body(self, request: Request) -> Inlet:
         """The request's body as a file for a thread. Close it when nobody reads on."""

@@ -156,6 +156,14 @@ class Outlet:
                 return b""
             await self._ready.wait()
 
+    async def first(self) -> bytes:
+        """The first of it, for ``chunks``; or what it has ended with instead."""
+        try:
+            return await self.take()
+        except BaseException:
+            self.abandon()
+            raise
+
     async def chunks(self, first: bytes = b"") -> AsyncGenerator[bytes, None]:
         """``first`` and everything after it; ends for the thread, too, if nobody wants it any more."""
         try:

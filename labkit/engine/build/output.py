@@ -20,7 +20,10 @@ from labkit.records import record
 
 @record
 class Output:
-    """Some text, with its line ends. ``is_error``: a command of the build wrote it to its standard error."""
+    """Some text, with its line ends. ``is_error``: a command of the build wrote it to its standard error.
+
+    While a command says nothing, there is no text, now and then: so whoever listens can raise that nobody waits for the build any more.
+    """
 
     text: str
     is_error: bool = False

@@ -35,6 +35,7 @@ from labkit.storage.store import Store
 
 STATE = "/run/labkit/build"
 NETWORKS = ("default", "host", "none")
+_SILENCE = 500  # milliseconds
 _FILES = ("hosts", "hostname", "resolv.conf")
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 
@@ -178,7 +179,10 @@ def _pass_on(job: client.Job, report: Report) -> None:
     for fd in sinks:
         poll.register(fd, select.POLLIN)
     while sinks:
-        for fd, _ in poll.poll():
+        ready = poll.poll(_SILENCE)
+        if not ready:
+            report(Output(""))
+        for fd, _ in ready:
             data = os.read(fd, 65536)
             if text := sinks[fd](data, not data):
                 report(Output(text, is_error=fd == stderr.fileno()))
