@@ -38,23 +38,22 @@ def packed(tree: trees.Tree, path: bytes, called: bytes) -> Iterator[bytes]:
     """
     links: dict[tuple[int, int], bytes] = {}
     waiting = [b""]
-    try:
-        while waiting:
-            below = waiting.pop()
-            here = path + below if path else below.lstrip(b"/")
-            name = called.rstrip(b"/") + below if below else called
-            try:
-                parent, last = _parent(tree, here)
-                found = os.stat(last, dir_fd=parent, follow_symlinks=False)
-                if name:
-                    yield from _member(parent, last, found, name if called else name[1:], links)
-                if stat.S_ISDIR(found.st_mode):
-                    waiting += [below + b"/" + each for each in _names(tree, here)]
-            except _GONE:
-                continue
-        yield members.END
-    except OSError as error:
-        raise KernelError.of(error, "read", "/" + os.fsdecode(path)) from None
+    while waiting:
+        below = waiting.pop()
+        here = path + below if path else below.lstrip(b"/")
+        name = called.rstrip(b"/") + below if below else called
+        try:
+            parent, last = _parent(tree, here)
+            found = os.stat(last, dir_fd=parent, follow_symlinks=False)
+            if name:
+                yield from _member(parent, last, found, name if called else name[1:], links)
+            if stat.S_ISDIR(found.st_mode):
+                waiting += [below + b"/" + each for each in _names(tree, here)]
+        except _GONE:
+            continue
+        except OSError as error:
+            raise KernelError.of(error, "read", "/" + os.fsdecode(here)) from None
+    yield members.END
 
 
 def _parent(tree: trees.Tree, path: bytes) -> tuple[int, bytes]:
