@@ -57,9 +57,9 @@ class Client:
 class Detached:
     """A container whose monitor holds its stdio, as the daemon's will."""
 
-    def __init__(self, plan: Plan, log: Path) -> None:
+    def __init__(self, plan: Plan, log: Path, rotation: tuple[int, int] = (0, 1)) -> None:
         self.plan, self.log = plan, log
-        self.job = Job(Request(plan, start=False, log=str(log)), capture=False)
+        self.job = Job(Request(plan, start=False, log=str(log), rotation=rotation), capture=False)
         self.job.hear("created")
         self.box = runtime.find(plan.id, plan.root)
 
@@ -75,9 +75,9 @@ def detached(bundle: Bundle, root: str, directory: Path) -> Iterator[Callable[..
     """``detached("cat")``: a container that is created and not started, with a shell script as its program."""
     made: list[Detached] = []
 
-    def make(script: str, **changes: object) -> Detached:
+    def make(script: str, rotation: tuple[int, int] = (0, 1), **changes: object) -> Detached:
         plan = runtime.plan(bundle({name.replace("__", "."): value for name, value in changes.items()}, "sh", "-c", script), root=root)
-        made.append(Detached(plan, directory / "log"))
+        made.append(Detached(plan, directory / "log", rotation))
         return made[-1]
 
     yield make
@@ -231,3 +231,108 @@ def test_the_door_is_open_when_the_container_is_told_to_be_created(detached: Cal
         assert os.path.exists(f"{made.plan.directory}/monitor.sock")
         made.attach().socket.close()
         made.box.delete(force=True)
+
+
+def bring(made: Detached, streams: bytes) -> socket.socket:
+    """Attach a socket of a pair; the other end."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, made.attach().socket as door:
+        socket.send_fds(door, [b"a" + streams], [theirs.fileno()])
+        while door.recv(1 << 17):
+            pass
+    ours.settimeout(20)
+    return ours
+
+
+def test_a_client_can_bring_a_socket_and_choose_its_streams(detached: Callable[..., Detached]) -> None:
+    made = detached("read word; echo got $word; echo error >&2")
+    lines = {streams: bring(made, streams) for streams in (b"1", b"2", b"12", b"")}
+    made.box.start()
+    lines[b""].send(b"ihello\n")
+    heard = {streams: sorted(iter(lambda line=line: line.recv(1 << 17), b"")) for streams, line in lines.items()}
+    out, err = b"\x01got hello\n", b"\x02error\n"
+    assert heard == {b"1": [out], b"2": [err], b"12": [out, err], b"": []}
+    for line in lines.values():
+        line.close()
+
+
+def test_what_is_brought_and_is_no_socket_is_ignored(detached: Callable[..., Detached]) -> None:
+    made = detached("read word; echo got $word")
+    made.box.start()
+    client = made.attach()
+    with open("/dev/null") as file:
+        socket.send_fds(client.socket, [b"a12"], [file.fileno()])
+    other = made.attach()
+    other.say(b"ihello\n")
+    assert other.hear_all() == b"got hello\n"
+
+
+def test_a_client_that_does_not_read_holds_up_the_program_but_neither_the_others_words_nor_its_end(
+    detached: Callable[..., Detached],
+) -> None:
+    made = detached("trap 'exit 6' TERM; yes & read word; echo $word > /heard; wait")
+    stuck = made.attach()
+    made.box.start()
+    stuck.hear()  # it is under way; from now on nobody reads
+    speaker = made.attach()
+    speaker.say(b"ihello\n")
+    rootfs = Path(f"/proc/{made.box.pid}/root")
+    while not (rootfs / "heard").exists() or (rootfs / "heard").read_text() != "hello\n":
+        assert made.box.status == "running"
+    made.box.kill("TERM")
+    assert made.job.hear("ended") == 6
+    assert set(stuck.hear_all()) == set(b"y\n")
+
+
+def test_the_last_words_wait_for_a_client_that_is_slow(detached: Callable[..., Detached]) -> None:
+    made = detached("head -c 240000 /dev/zero; echo last")
+    client = made.attach()
+    made.box.start()
+    assert made.job.hear("ended") == 0
+    assert client.hear_all() == bytes(240000) + b"last\n"
+
+
+def test_a_log_is_begun_anew_as_the_request_says(detached: Callable[..., Detached]) -> None:
+    made = detached("seq 10000", rotation=(50_000, 3))
+    made.box.start()
+    assert made.job.hear("ended") == 0
+    names = [made.log.with_name("log.2"), made.log.with_name("log.1"), made.log]
+    assert sorted(made.log.parent.glob("log*")) == sorted(names)
+    kept = [json.loads(line)["log"] for name in names for line in name.read_text().splitlines()]
+    assert kept == [f"{number}\n" for number in range(10001 - len(kept), 10001)] and len(kept) > 1000
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_stops_nobody(detached: Callable[..., Detached], directory: Path) -> None:
+    os.symlink("/dev/full", directory / "log")
+    made = detached("seq 100000; echo done >&2")
+    client = made.attach()
+    made.box.start()
+    assert client.hear_all().endswith(b"\n100000\n") and client.heard[2] == b"done\n"
+    assert made.job.hear("ended") == 0
+    told = Path(f"{made.plan.directory}/trouble").read_text()
+    assert told.startswith(f"write {directory}/log: ENOSPC (No space left on device: ") and told.count("\n") == 1
+
+
+def test_after_its_output_is_closed_a_program_runs_on_and_the_door_still_opens(detached: Callable[..., Detached]) -> None:
+    made = detached("echo last; exec >&- 2>&-; read word; exit 7")
+    client = made.attach()
+    made.box.start()
+    assert client.hear_all() == b"last\n"
+    late = made.attach()
+    assert late.hear_all() == b"" and made.box.status == "running"
+    made.box.kill("KILL")
+    assert made.job.hear("ended") == 137
+
+
+def test_a_monitor_that_has_carried_much_has_kept_little(detached: Callable[..., Detached]) -> None:
+    def private(pid: int) -> int:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+
+    made = detached("yes 0123456789 | head -c 10000000; echo done >&2; read word")
+    client = made.attach()
+    made.box.start()
+    client.hear_until(b"done\n", stream=2)
+    status = Path(f"/proc/{made.box.pid}/status").read_text()
+    monitor = int(re.findall(r"^PPid:\t(\d+)", status, re.MULTILINE)[0])
+    assert private(monitor) < 2500, "kB that are the monitor's alone"
