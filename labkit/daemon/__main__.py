@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> int:
             raise Unsupported("`labkit daemon` takes root: sudo labkit daemon")
         level = logging.DEBUG if settings.debug else _LEVELS[settings.log_level]
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        for talkative in ("asyncio", "httpx", "httpcore"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         from labkit.daemon import server
 
         server.run(settings, options.config)

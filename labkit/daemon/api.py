@@ -65,8 +65,8 @@ class Api:
         """The answer of a request that tells what it does while it does it, as JSON, a line each.
 
         ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer, unless it
-        ``always_streams``; after that it is the last line. When the client goes away, the next ``say`` raises ``ClientGone``; so does that of None, which
-        says nothing.
+        ``always_streams``; after that it is the last line. When the client goes away, the next ``say`` raises ``ClientGone``; so does
+        that of None, which says nothing.
         """
 
         def tell(outlet: Outlet) -> None:

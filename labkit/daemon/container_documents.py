@@ -5,7 +5,6 @@ Source: Docker Engine API v1.47, ContainerInspect, ContainerList.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -198,10 +197,3 @@ def _port_list(container: Container) -> list[Json]:
         for number, _, protocol in (port.partition("/") for port in _ports(container))
         if number.isdecimal()
     ]
-
-
-def stat_header(stat: object) -> str:
-    """What is at a path, for the header ``X-Docker-Container-Path-Stat``."""
-    from base64 import b64encode
-
-    return b64encode(json.dumps(config.told(stat)).encode()).decode()
