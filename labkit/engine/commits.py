@@ -21,9 +21,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from labkit.engine import config as configs
+from labkit.engine import images as image_store
 from labkit.engine import times
 from labkit.engine.config import Config
-from labkit.engine.images import _changed, _target
 from labkit.errors import Conflict, LabError
 from labkit.image import documents, media
 from labkit.image.archive_reading import Arrivals
@@ -54,8 +54,8 @@ def commit(
     """
     if container.is_removed:
         raise Conflict(f"You cannot commit container {container.id} which is being removed")
-    reference = _target(name) if name else None
-    wanted = _configuration(container, config or Config(), _changed(changes))
+    reference = image_store.new_name(name) if name else None
+    wanted = _configuration(container, config or Config(), image_store.changed(changes))
     images = container.engine.images.images
     with container.engine.store.changing(), Arrivals(images) as arrivals:
         base = container.engine.image(container.record.Image)

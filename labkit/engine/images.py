@@ -151,7 +151,7 @@ class ImageStore:
 
     def tag(self, source: str, target: str) -> Image:
         """Give an image one more name."""
-        reference = _target(target)
+        reference = new_name(target)
         with self.store.changing():
             image = self.images.tag(self.images.get(source), reference)
         self.tell("tag", image.id, reference.familiar)
@@ -227,8 +227,8 @@ class ImageStore:
         image = archives.import_(
             self.images,
             archive,
-            _target(name) if name else None,
-            config=_changed(changes),
+            new_name(name) if name else None,
+            config=changed(changes),
             message=message or "Imported from -",
             platform=platforms.parse(platform) if platform else None,
         )
@@ -293,7 +293,7 @@ class ImageStore:
         return self.images.collect(*self._cache().keep()).bytes
 
 
-def _changed(changes: Sequence[str]) -> ContainerConfig:
+def changed(changes: Sequence[str]) -> ContainerConfig:
     """The config that the lines of a Dockerfile make of an empty one."""
     from labkit.engine.build import settings
     from labkit.engine.build.instructions import parse_instruction
@@ -310,7 +310,7 @@ def _changed(changes: Sequence[str]) -> ContainerConfig:
     return config
 
 
-def _target(name: str) -> Reference:
+def new_name(name: str) -> Reference:
     """A name that is to be given."""
     try:
         reference = references.parse(name)
