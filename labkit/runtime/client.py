@@ -293,7 +293,9 @@ def _spawner() -> socket.socket:
             return _running[1]
         _running[1].close()  # the monitor that it kept ready is not needed any more
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-c", "from labkit.runtime import spawner; spawner.main()", str(theirs.fileno())]
+    # What a plan may be made of here, its monitors find there already: they are forks of it.
+    steps = [name for name in sys.modules if name.startswith("labkit.") and ".steps." in name]
+    command = [sys.executable, "-I", "-c", "from labkit.runtime import spawner; spawner.main()", *steps, str(theirs.fileno())]
     with theirs:
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
     _running = (os.getpid(), ours, process)

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from labkit.runtime import spec as oci
 
 
-def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequence[MountRoot] = ()) -> Plan:
-    """The plan of a container. ``rootfs``: mounts that make its root directory, such as an overlay of an image's layers."""
-    planner = _Planner(spec, id, os.path.abspath(bundle), rootfs)
+def create_plan(
+    spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()
+) -> Plan:
+    """The plan of a container. ``rootfs``: mounts that make its root directory, such as an overlay of an image's layers.
+
+    ``network``: steps that connect its network namespace, made elsewhere; the host's are done as soon as there is one.
+    """
+    planner = _Planner(spec, id, os.path.abspath(bundle), rootfs, network)
     later = Hooks(poststart=spec.hooks.poststart, poststop=spec.hooks.poststop)
     container = State(id, planner.bundle, planner.rootfs, planner.cgroup_path, annotations=spec.annotations, hooks=later)
     return Plan(container, root, tuple(planner.steps()), tuple(planner.warnings))
@@ -36,7 +41,7 @@ def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequenc
 
 def exec_plan(spec: oci.Spec, program: oci.Process, container: State, root: str) -> Plan:
     """The plan of one more process in a running container: it enters what that container's init was born into."""
-    planner = _Planner(spec, container.id, container.bundle, ())
+    planner = _Planner(spec, container.id, container.bundle)
     unified, moved = _split(cgroups.directories(container.cgroup, cgroups.detect()))
     differing = [kind for kind, shared in namespaces.compare(container.pid).items() if not shared]
     steps: list[Step] = [birth.Clone((), unified)]
@@ -62,8 +67,10 @@ def cgroup_path(spec: oci.Spec, id: str) -> str:
 
 
 class _Planner:
-    def __init__(self, spec: oci.Spec, id: str, bundle: str, rootfs: Sequence[MountRoot]) -> None:
-        self.spec, self.id, self.bundle, self.mounted = spec, id, bundle, rootfs
+    def __init__(
+        self, spec: oci.Spec, id: str, bundle: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()
+    ) -> None:
+        self.spec, self.id, self.bundle, self.mounted, self.network = spec, id, bundle, rootfs, network
         self.rootfs = os.path.normpath(os.path.join(bundle, spec.root.path))
         self.cgroup_path = cgroup_path(spec, id)
         self.warnings: list[str] = []
@@ -72,6 +79,8 @@ class _Planner:
 
     def steps(self) -> Iterator[Step]:
         spec, linux = self.spec, self.spec.linux
+        # What a network needs, and what stays when the container goes, comes before anything that is the container's.
+        yield from (step for step in self.network if step.side == "host" and not step.undoable)
         yield from self.cgroup()
         for mount in spec.mounts:
             if mount.uidMappings:
@@ -81,11 +90,14 @@ class _Planner:
         own_users = "user" in self.new or "user" in dict(self.joined)
         if "user" in self.new:
             yield birth.SetIdMaps(linux.uidMappings, linux.gidMappings)
+        # Here the host is at work anyway, and the namespace is there: no turn more between the two sides.
+        yield from (step for step in self.network if step.side == "host" and step.undoable)
         if own_users:
             yield from _from_host(spec.process)
             yield birth.BecomeRoot()
         if "net" in self.new:
             yield machine.BringUpLoopback()
+        yield from (step for step in self.network if step.side == "container")
         if "uts" in self.new + [kind for kind, _ in self.joined]:
             if spec.hostname:
                 yield machine.SetHostname(spec.hostname)

@@ -24,17 +24,21 @@ from labkit.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
 
     from labkit.runtime.client import Finished
     from labkit.runtime.context import Context
     from labkit.runtime.state import State
     from labkit.runtime.stepping import Progress, Session
+else:
+    Protocol = object  # what it is good for, the type checker sees; classes of typing's own take longer to make
 
 Side = Literal["host", "container"]
 
 
-class Step:
-    """One system call or a few that belong together. Subclasses are frozen dataclasses; ``steps/`` holds them all.
+class Step(Protocol):
+    """One system call or a few that belong together. Subclasses are frozen dataclasses; ``steps/`` holds them all, and
+    ``labkit.network.steps`` those that connect a container, which know the same things without being subclasses.
 
     They have no ``__eq__`` and ``__repr__`` of their own: the forty classes are made anew at each start of the command line.
     """
@@ -58,6 +62,7 @@ class Step:
 
     def undo(self) -> None:
         """Take back what outlives the container's processes. What is gone already is fine."""
+        return
 
     def shell(self) -> str:
         """The same for ``sh`` with util-linux, iproute2 and coreutils; a comment where no such program can."""

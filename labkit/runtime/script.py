@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Words before the program, in the order in which they execute each other. Then comes env, after which PATH is the container's,
 # and last the step that is a chroot, which leaves the tools behind.
 _PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges)
+_HOST = 4  # the descriptor of the host's network namespace
 _AT_BIRTH = (birth.Clone, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.CloneSibling, birth.UnshareCgroup)
 
 
@@ -38,7 +39,8 @@ def script(plan: Plan) -> str:
     end = "CONTAINER"
     while f"\n{end}\n" in f"{inside}\n":
         end += "_"  # an argument of the program has such a line
-    return "\n".join([*_outside(plan, first), f") 3<<'{end}'", inside, end, ""])
+    host = f" {_HOST}</proc/self/ns/net" if any(map(_is_network, plan)) else ""
+    return "\n".join([*_outside(plan, first), f") 3<<'{end}'{host}", inside, end, ""])
 
 
 def _outside(plan: Plan, first: int) -> Iterator[str]:
@@ -46,7 +48,7 @@ def _outside(plan: Plan, first: int) -> Iterator[str]:
     yield f"# The container {plan.id}, made by hand: {len(plan)} steps. Needs util-linux, iproute2, coreutils; run it as root."
     yield "set -eu"
     yield f"export ROOT={quote(plan.container.rootfs)}"
-    undo = [step.shell_undo() for step in plan.journal() if step.shell_undo()]
+    undo = [step.shell_undo() for step in reversed(plan.steps) if step.shell_undo()]
     if undo:
         yield f"trap {quote('; '.join(undo))} EXIT"
         yield "trap : HUP INT TERM  # ctrl-c is for the program; this shell goes on when that has ended"
@@ -57,13 +59,22 @@ def _outside(plan: Plan, first: int) -> Iterator[str]:
 
 def _inside(steps: Sequence[Step]) -> Iterator[str]:
     late = (filesystem.PivotRoot, execution.Exec, identity.SetUser, *_PREFIXES)
+    if any(map(_is_network, steps)):
+        yield "INIT=$$; export INIT"
     for step in steps:
-        if not isinstance(step, (*late, *_AT_BIRTH)):
+        if _is_network(step) and step.side == "host":
+            yield from _commented(step, f"nsenter --net=/proc/self/fd/{_HOST} sh -eu <<'HOST'\n{step.shell()}\nHOST")
+        elif not isinstance(step, (*late, *_AT_BIRTH)):
             yield from _commented(step)
 
 
-def _commented(step: Step) -> Iterator[str]:
-    text = step.shell()
+def _is_network(step: Step) -> bool:
+    """Whether it connects the container; what such a step does on the host, this shell does by way of the host's namespace."""
+    return not type(step).__module__.startswith("labkit.runtime.")
+
+
+def _commented(step: Step, text: str = "") -> Iterator[str]:
+    text = text or step.shell()
     if text:
         yield ""
         yield f"# {step.why} ({step.man})"
@@ -106,7 +117,8 @@ def _end(plan: Plan) -> Iterator[str]:
     groups = f"--groups={','.join(map(str, user.groups))}" if user.groups else "--clear-groups"
     environment = " ".join(["env -i", *map(quote, program.env)])
     words = [f"setpriv {groups}", *(step.shell() for step in chain), environment, user.shell(), program.shell()]
-    yield "exec " + " \\\n    ".join(words) + " 3<&-"
+    close = f" {_HOST}<&-" if any(map(_is_network, plan)) else ""
+    yield "exec " + " \\\n    ".join(words) + f" 3<&-{close}"
 
 
 def _for_chroot(step: Step, user: identity.SetUser) -> Step:

@@ -112,8 +112,12 @@ def _has_hung_up(requests: socket.socket) -> bool:
 
 
 def main() -> None:
-    """Serve the requests that arrive at the descriptor whose number is the last argument."""
+    """Serve the requests that arrive at the descriptor whose number is the last argument; the others are modules to have ready."""
+    from importlib import import_module
+
     from labkit.runtime import seal
 
     seal.seal()
+    for name in sys.argv[1:-1]:
+        import_module(name)
     serve(socket.socket(fileno=int(sys.argv[-1])))

@@ -78,7 +78,7 @@ def reserve(plan: Plan, created: str) -> State:
         raise Conflict(f"container {plan.id}: there is one of that id (`labkit runtime delete {plan.id}` removes it)") from None
     except OSError as error:
         raise KernelError.of(error, "mkdir", plan.directory) from None
-    journal = tuple({"step": type(step).__name__, **_fields(step)} for step in plan.journal())
+    journal = tuple({"step": _name(step), **_fields(step)} for step in plan.journal())
     reserved = replace(plan.container, created=created, journal=journal)
     try:
         save(plan.root, reserved)
@@ -86,6 +86,12 @@ def reserve(plan: Plan, created: str) -> State:
         forget(plan.root, plan.id)
         raise
     return reserved
+
+
+def _name(step: Step) -> str:
+    """What ``steps.undoable`` finds the step's class by: its name, with its module if that is not the runtime's own."""
+    kind = type(step)
+    return kind.__name__ if kind.__module__.startswith("labkit.runtime.") else f"{kind.__module__}.{kind.__name__}"
 
 
 def _fields(step: Step) -> dict[str, object]:
@@ -162,7 +168,7 @@ def undo(root: str, id: str) -> None:
         journal = ()  # it died before it had done anything
     for entry in journal:
         fields = dict(entry)
-        kind = steps.UNDOABLE[str(fields.pop("step"))]
+        kind = steps.undoable(str(fields.pop("step")))
         codec.decode(kind, fields).undo()
     forget(root, id)
 

@@ -13,8 +13,21 @@ execution     ChangeDirectory, CheckCommand, AwaitStart, Exec
 hooks         RunHooks, RunHostHooks
 """
 
+from importlib import import_module
+
 from labkit.runtime.plans import Step
 from labkit.runtime.steps.groups import MakeCgroup
 
-UNDOABLE: dict[str, type[Step]] = {"MakeCgroup": MakeCgroup}
-"""The steps that leave something outside the container, by the name that the journal knows them by."""
+_UNDOABLE: dict[str, type[Step]] = {"MakeCgroup": MakeCgroup}
+
+
+def undoable(name: str) -> type[Step]:
+    """The class of a step that leaves something outside the container, by its name in the journal.
+
+    A name with a module is that of a step that was made elsewhere, such as ``labkit.network.steps.veth.VethPair``.
+    """
+    module, _, kind = name.rpartition(".")
+    if not module:
+        return _UNDOABLE[name]
+    found: type[Step] = getattr(import_module(module), kind)
+    return found
