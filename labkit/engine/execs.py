@@ -241,6 +241,8 @@ def _check_running(container: Container) -> None:
 
 def plan(container: Container, config: ExecConfig, size: tuple[int, int] | None = None) -> Plan:
     """The plan of the program: as the container's first process was configured, but for what is asked for."""
+    if config.WorkingDir and not config.WorkingDir.startswith("/"):
+        raise InvalidInput("OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown")
     engine = container.engine
     state = runtime_state.load(engine.runtime_root, container.id)
     whole = spec.load(container.directory)

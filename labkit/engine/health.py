@@ -66,9 +66,9 @@ class Checks:
     def started(self, container: Container) -> None:
         """Begin to check it, if it has checks."""
         check = container.record.Config.Healthcheck
-        container.health = None
+        before, container.health = container.health, None
         if check is not None and command(check, container.record.Config.Shell):
-            container.health = Health()
+            container.health = Health(Log=before.Log if isinstance(before, Health) else ())
             self._running[container.id] = _Checker(container, check)
 
     def ended(self, container: Container) -> None:

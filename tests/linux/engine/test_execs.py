@@ -150,6 +150,11 @@ def test_what_cannot_be_started_is_told_in_the_stream_and_its_code_is_126(
     assert (engine.execs.get(id).ExitCode, engine.execs.get(id).Running) == (126, False)
 
 
+def test_a_working_directory_is_an_absolute_path(execute: Run) -> None:
+    message = b"OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown\r\n"
+    assert execute("pwd", WorkingDir="data") == (126, message, b"")
+
+
 def test_a_user_that_is_not_there(execute: Run) -> None:
     assert execute("id", User="nobody-here") == (126, b"unable to find user nobody-here: no matching entries in passwd file\r\n", b"")
 

@@ -91,7 +91,7 @@ def test_a_container_that_has_ended_is_not_healthy_and_begins_anew(start: Make, 
     container.stop(timeout=0)
     assert health(container).Status == "unhealthy"
     container.start()
-    assert health(container) == Health()
+    assert (health(container).Status, health(container).FailingStreak) == ("starting", 0)
     assert next_status(told) == "health_status: healthy"
 
 
