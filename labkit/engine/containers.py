@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.engine import config as configs
-from labkit.engine import container_file, container_filters, mounting, names, oci_resources, root_layer, times, verification
+from labkit.engine import container_file, container_filters, mounting, names, oci_resources, root_layer, times, usage, verification
 from labkit.engine.config import Config, HostConfig, NetworkingConfig
 from labkit.engine.container import Container
 from labkit.engine.container_file import Record
@@ -85,7 +85,8 @@ class Containers:
         id = names.new_id()
         name = self._reserve(name, id)
         try:
-            made = self._make(id, name, image, _completed(whole, host, id), host, networking or NetworkingConfig())
+            with self.engine.volumes.claimed():
+                made = self._make(id, name, image, _completed(whole, host, id), host, networking or NetworkingConfig())
         except BaseException:
             with self._lock:
                 self._names.pop(name, None)
@@ -205,11 +206,11 @@ class Containers:
         container_filters.check_prune(filters or {})
         removed, size = [], 0
         for container in container_filters.prunable(self.list(all=True), filters or {}):
-            bytes_ = root_layer.size(self.engine, container)
             try:
+                bytes_ = usage.of_container(container).SizeRw
                 container.remove()
             except LabError:
-                continue  # somebody has just started it
+                continue  # somebody has just started it, or removed it
             removed.append(container.id)
             size += bytes_
         return Pruned(tuple(removed), size)

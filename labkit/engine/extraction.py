@@ -30,6 +30,8 @@ from labkit.storage.attributes import at
 from labkit.storage.compression import decompressed
 from labkit.storage.tar import Entry
 
+_HOLE = 4096
+_ZEROS = bytes(1 << 18)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OF_THE_ARCHIVE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.EISDIR, errno.EXDEV)
 
@@ -150,7 +152,9 @@ class _Extractor:
             while rest:
                 while not left:
                     offset, left = next(parts)
-                count = os.pwrite(fd, rest[:left], offset)
+                part = rest[:left]
+                is_hole = len(part) >= _HOLE and not part[0] and part == _ZEROS[: len(part)]  # zeros need no room
+                count = len(part) if is_hole else os.pwrite(fd, part, offset)
                 rest, offset, left = rest[count:], offset + count, left - count
         os.ftruncate(fd, entry.size)
 

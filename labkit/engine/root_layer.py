@@ -14,11 +14,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, NotFound
-from labkit.linux import overlays
 from labkit.storage import union
 
 if TYPE_CHECKING:
-    from labkit.engine.container import Container
     from labkit.engine.engine import Engine
     from labkit.image.image import Image
     from labkit.storage.snapshots import Snapshot, Snapshots
@@ -90,17 +88,3 @@ def _parent(path: str, below: list[str], upper: str) -> bool:
     os.chown(upper + parent, found.st_uid, found.st_gid)
     shutil.copystat(there, upper + parent)
     return True
-
-
-def size(engine: Engine, container: Container) -> int:
-    """Bytes of the files in a container's own layer."""
-    total = 0
-    for directory, _, files in os.walk(engine.store.snapshots.get(container.record.Snapshot).upper):
-        for name in files:
-            place = f"{directory}/{name}"
-            try:
-                if not overlays.is_whiteout(place):
-                    total += os.lstat(place).st_size
-            except FileNotFoundError:
-                continue
-    return total

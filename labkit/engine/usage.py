@@ -11,8 +11,14 @@ Source: Docker Engine API v1.47, ``/system/df``. Shown in notebook 05.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from labkit.engine.build.cache import Cache
+from labkit.errors import NotFound
+from labkit.image import sizes
 from labkit.records import record
 
 if TYPE_CHECKING:
@@ -63,8 +69,6 @@ class BuildUsage:
 
     ID: str
     Size: int
-    InUse: bool = False
-    Shared: bool = False
 
 
 @record
@@ -80,9 +84,65 @@ class Disk:
 
 def of_container(container: Container) -> Size:
     """The sizes of one container; reads all of its own layer."""
-    raise NotImplementedError
+    snapshots = container.engine.store.snapshots
+    own, *below = snapshots.stack(container.record.Snapshot)
+    written = of_directory(own.upper)
+    return Size(written, written + sum(map(sizes.unpacked, below)))
+
+
+def of_directory(directory: str) -> int:
+    """Bytes of the files below a directory, each counted once however many names it has; what vanishes meanwhile counts nothing."""
+    total, seen = 0, set[tuple[int, int]]()
+    for place, _, names in os.walk(directory):
+        for name in names:
+            try:
+                found = os.lstat(f"{place}/{name}")
+            except FileNotFoundError:
+                continue
+            if found.st_nlink > 1:
+                if (found.st_dev, found.st_ino) in seen:
+                    continue
+                seen.add((found.st_dev, found.st_ino))
+            total += found.st_size
+    return total
 
 
 def disk(engine: Engine) -> Disk:
     """Everything."""
-    raise NotImplementedError
+    images = engine.images.images.list()
+    layers = {chain: size for image in images for chain, size in zip(image.chain_ids, image.layer_sizes, strict=True)}
+    owners = Counter(chain for image in images for chain in set(image.chain_ids))
+    return Disk(
+        sum(layers.values()),
+        tuple(_of_image(engine, image, owners) for image in images),
+        tuple(_of_containers(engine)),
+        tuple(_of_volumes(engine)),
+        tuple(_of_builds(engine, layers)),
+    )
+
+
+def _of_image(engine: Engine, image: Image, owners: Counter[str]) -> ImageUsage:
+    shared = sum(size for chain, size in zip(image.chain_ids, image.layer_sizes, strict=True) if owners[chain] > 1)
+    return ImageUsage(image, image.size, shared, len(engine.containers.using_image(image.id)))
+
+
+def _of_containers(engine: Engine) -> Iterator[ContainerUsage]:
+    for container in engine.containers.list(all=True):
+        try:
+            yield ContainerUsage(container, of_container(container))
+        except NotFound:
+            continue  # somebody has just removed it
+
+
+def _of_volumes(engine: Engine) -> Iterator[VolumeUsage]:
+    for volume in engine.volumes.list():
+        yield VolumeUsage(volume, engine.volumes.size(volume), len(engine.volumes.holders(volume.Name)))
+
+
+def _of_builds(engine: Engine, layers: Mapping[str, int]) -> Iterator[BuildUsage]:
+    _, chains = Cache(engine.store).keep()
+    for chain in sorted(chains - layers.keys()):
+        try:
+            yield BuildUsage(chain.partition(":")[2], sizes.unpacked(engine.store.layers.get(chain)))
+        except NotFound:
+            continue

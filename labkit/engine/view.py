@@ -70,10 +70,14 @@ def readable(container: Container, *, whole: bool = True) -> View:
         _refuse_removed(container)
         if (view := _of_running(container, whole, readonly=True)) is not None:
             return view
-        points = _points(container) if whole else ()
         overlay = container.engine.store.snapshots.overlay(container.record.Snapshot)
         layers = [path for path in (overlay.upper, *overlay.lower) if path]
-        return _in_thread(lambda: _made(container.engine.run, lambda place: _mount_to_read(layers, place), _mounted(points)))
+        return of_layers(layers, container.engine.run, _points(container) if whole else ())
+
+
+def of_layers(layers: Sequence[str], place: str, points: Sequence[MountPoint] = ()) -> View:
+    """A view to read from, of layers alone, the topmost first. ``place`` is any directory; nothing is seen in it later."""
+    return _in_thread(lambda: _made(place, lambda place: _mount_to_read(layers, place), _mounted(points)))
 
 
 @contextmanager
