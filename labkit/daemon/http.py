@@ -137,28 +137,31 @@ class Connection:
         """Head, chunks, end. Stops when the client hangs up; if the chunks fail half-way, the connection ends without their end."""
         task = asyncio.current_task()
         assert task
-        fd = self._descriptor
-        self._hangups.watch(fd, task.cancel)
         try:
-            self._writer.write(self._head(answer.status, answer.content_type, answer.headers))
-            if not is_head:
-                async for chunk in answer.chunks:
-                    if chunk:
-                        self._writer.write(self._h11.send(h11.Data(data=chunk)) or b"")
-                        await self._writer.drain()
-            self._writer.write(self._h11.send(h11.EndOfMessage()) or b"")
+            with self._hangups.watched(self._descriptor, task.cancel):
+                self._writer.write(self._head(answer.status, answer.content_type, answer.headers))
+                if not is_head:
+                    await self._send_chunks(answer.chunks)
+                self._writer.write(self._h11.send(h11.EndOfMessage()) or b"")
         except asyncio.CancelledError:
             if task.uncancel():  # somebody else, too, wants it to end
                 raise
             raise ClientGone("the client went away") from None
+        except ConnectionError:
+            raise
         except (LabError, OSError) as error:
-            if not isinstance(error, ConnectionError | ClientGone):
+            if not isinstance(error, ClientGone):
                 _log.error("an answer broke off: %s", error)
             raise ClientGone("the answer broke off") from None
         finally:
-            self._hangups.forget(fd)
             with suppress(AttributeError):  # an iterator that is no generator
                 await answer.chunks.aclose()  # type: ignore[attr-defined]
+
+    async def _send_chunks(self, chunks: AsyncIterator[bytes]) -> None:
+        async for chunk in chunks:
+            if chunk:
+                self._writer.write(self._h11.send(h11.Data(data=chunk)) or b"")
+                await self._writer.drain()
 
     async def _hand_over(self, request: Request, answer: Hijacked) -> None:
         """Switch to raw bytes, and let somebody else talk; if the client hangs up, they are cancelled."""
@@ -169,15 +172,12 @@ class Connection:
         self._writer.write(b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s\r\n" % (status, statuses.REASONS[status], kind, extra))
         task = asyncio.current_task()
         assert task
-        fd = self._descriptor
-        self._hangups.watch(fd, task.cancel)
         try:
-            await answer.talk(Wire(self._reader, self._writer, self._h11.trailing_data[0]))
+            with self._hangups.watched(self._descriptor, task.cancel):
+                await answer.talk(Wire(self._reader, self._writer, self._h11.trailing_data[0]))
         except asyncio.CancelledError:
             if task.uncancel():
                 raise
-        finally:
-            self._hangups.forget(fd)
         await self._linger()
 
     def _head(self, status: int, content_type: str, headers: Headers) -> bytes:

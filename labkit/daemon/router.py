@@ -57,7 +57,7 @@ class Router:
 
     def find(self, request: Request) -> Handler:
         """Who answers; fills in the request's ``parameters``. ``NotFound``, or ``InvalidInput`` for a version that is none of ours."""
-        versioned = re.match(r"/v(\d+\.\d+)(?=/)", request.path)
+        versioned = re.match(r"/v(\d{1,9}\.\d{1,9})(?=/)", request.path)
         if versioned:
             _check(versioned[1])
             request.version, request.path = versioned[1], request.path[versioned.end() :]
@@ -79,5 +79,5 @@ def _check(version: str) -> None:
 
 
 def _number(version: str) -> tuple[int, int]:
-    major, minor = version[:20].split(".")
-    return int(major), int(minor or 0)
+    major, minor = version.split(".")
+    return int(major), int(minor)

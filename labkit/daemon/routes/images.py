@@ -5,7 +5,7 @@ Source: Docker Engine API v1.47, Image. Shown in notebook 05.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -19,8 +19,8 @@ from labkit.daemon.router import Route
 from labkit.errors import Denied, InvalidInput, LabError, Unsupported
 
 if TYPE_CHECKING:
-    from labkit.engine.image_filters import Listed
-    from labkit.image.images import Removed
+    from labkit.image.images import Image, Removed
+    from labkit.image.references import Reference
 
 
 async def list_(api: Api, request: Request) -> Answer:
@@ -28,22 +28,22 @@ async def list_(api: Api, request: Request) -> Answer:
     wanted, with_shared = _filters(request.query.filters()), request.query.flag("shared-size")
 
     def rows() -> list[object]:
-        return [_row(api, each, with_shared) for each in api.engine.images.list(wanted)]
+        found = api.engine.images.list(wanted)
+        return [row(each.image, each.names, len(api.engine.containers.using_image(each.image.id)) if with_shared else -1) for each in found]
 
     return Response.of(await api.call(rows))
 
 
-def _row(api: Api, listed: Listed, with_counts: bool) -> dict[str, object]:
-    image = listed.image
+def row(image: Image, names: Sequence[Reference], containers: int = -1) -> dict[str, object]:
+    """An image in a list, by those of its names."""
     return {
-        "Containers": len(api.engine.containers.using_image(image.id)) if with_counts else -1,
+        "Containers": containers,
         "Created": int(image.created.timestamp()) if image.created else 0,
         "Id": image.id,
         "Labels": dict(image.config.config.Labels) or None,
         "ParentId": "",
-        "Descriptor": None,
-        "RepoDigests": [name.familiar for name in listed.names if name.digest],
-        "RepoTags": [name.familiar for name in listed.names if name.tag],
+        "RepoDigests": [name.familiar for name in names if name.digest],
+        "RepoTags": [name.familiar for name in names if name.tag],
         "SharedSize": -1,
         "Size": image.size,
         "VirtualSize": image.size,
