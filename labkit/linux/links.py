@@ -130,6 +130,17 @@ def _link(answer: bytes) -> Link:
     return Link(number, netlink.text(given[netlink.IFLA_IFNAME]), kind, address, mtu, master, bool(flags & _IFF_UP))
 
 
+def is_abandoned(name: str) -> bool:
+    """Whether the other end of a veth pair is in a network namespace that is coming to its end: the kernel removes the pair in a moment."""
+    from labkit.linux import netlink
+
+    try:
+        answer = netlink.ask(netlink.RTM_GETLINK, 0, _IFINFO.pack(0, 0, index(name), 0, 0), "look at link", name)[0]
+    except (NotFound, KernelError):
+        return not exists(name)
+    return netlink.attributes(answer[16:]).get(netlink.IFLA_LINK_NETNSID) == b"\xff\xff\xff\xff"
+
+
 def add_bridge(name: str, mtu: int, address: str = "") -> None:
     """Make a bridge and switch it on. ``address``: its MAC address; without one it takes that of its ports, which come and go."""
     from labkit.linux import netlink

@@ -16,7 +16,7 @@ Source: ``man 8 nft``, ``man 5 libnftables-json``; moby's ``libnetwork/drivers/b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from labkit.errors import NotFound
@@ -25,7 +25,7 @@ from labkit.network.subnet import Subnet
 from labkit.records import record
 
 FAMILY, TABLE = "inet", "labkit"
-PUBLISHED = "published"
+PUBLISHED = "published"  # the chain
 
 Command = nftables.Command
 
@@ -68,11 +68,10 @@ class Rule:
         comment = f' comment "{self.comment}"' if self.comment else ""
         return " ".join(part.text for part in self.parts) + comment
 
-    @property
-    def json(self) -> Command:
+    def json(self, table: str) -> Command:
         """As ``nft -j`` reads it."""
         comment = {"comment": self.comment} if self.comment else {}
-        rule = {"family": FAMILY, "table": TABLE, "chain": self.chain, "expr": [part.json for part in self.parts], **comment}
+        rule = {"family": FAMILY, "table": table, "chain": self.chain, "expr": [part.json for part in self.parts], **comment}
         return {"add": {"rule": rule}}
 
 
@@ -90,11 +89,10 @@ class Chain:
         """As ``nft`` reads it."""
         return f"{{ type {self.type} hook {self.hook} priority {self.priority}; }}" if self.hook else ""
 
-    @property
-    def json(self) -> Command:
+    def json(self, table: str) -> Command:
         """As ``nft -j`` reads it."""
         hook = {"type": self.type, "hook": self.hook, "prio": self.priority} if self.hook else {}
-        return {"add": {"chain": {"family": FAMILY, "table": TABLE, "name": self.name, **hook}}}
+        return {"add": {"chain": {"family": FAMILY, "table": table, "name": self.name, **hook}}}
 
 
 # The numbers are those of man 8 nft: raw, dstnat, filter, srcnat.
@@ -106,7 +104,6 @@ CHAINS = (
     Chain("forward", "filter", "forward", 0),
     Chain("postrouting", "nat", "postrouting", 100),
 )
-_TABLE: Command = {"add": {"table": {"family": FAMILY, "name": TABLE}}}
 
 
 def rules(networks: Sequence[Subnet]) -> Iterator[Rule]:
@@ -152,32 +149,31 @@ def publication(port: Published, comment: str) -> Rule:
     return Rule(PUBLISHED, (where, _match(port.protocol, "dport", port.port), target), comment)
 
 
-def table(networks: Sequence[Subnet]) -> list[Command]:
+def table(networks: Sequence[Subnet], name: str = TABLE) -> list[Command]:
     """The commands that make the table, or make it fit other networks; published ports stay as they are."""
-    skeleton = [_TABLE, *(chain.json for chain in CHAINS)]
-    empty = [_flush(chain.name) for chain in CHAINS if chain.name != PUBLISHED]
-    return [*skeleton, *empty, *(rule.json for rule in rules(networks))]
+    skeleton = [_add(name), *(chain.json(name) for chain in CHAINS)]
+    empty = [_of_chain("flush", name, chain.name) for chain in CHAINS if chain.name != PUBLISHED]
+    return [*skeleton, *empty, *(rule.json(name) for rule in rules(networks))]
 
 
-def whole(networks: Sequence[Subnet], published: Sequence[tuple[str, Sequence[Published]]]) -> list[Command]:
+def whole(networks: Sequence[Subnet], published: Mapping[str, Sequence[Published]], name: str = TABLE) -> list[Command]:
     """The commands after which the table is as it should be, whatever it was. ``published``: ports by the comment of their rules."""
-    ports = [publication(port, comment).json for comment, each in published for port in each]
-    remove = {"delete": {"table": {"family": FAMILY, "name": TABLE}}}
-    return [_TABLE, remove, *table(networks), *ports]
+    ports = [publication(port, comment).json(name) for comment, each in published.items() for port in each]
+    return [*_gone(name), *table(networks, name), *ports]
 
 
-def publish(ports: Sequence[Published], comment: str) -> None:
+def publish(ports: Sequence[Published], comment: str, name: str = TABLE) -> None:
     """Add the rules of one container's ports: all or none. ``NotFound`` if the table has gone."""
-    nftables.run([publication(port, comment).json for port in ports])
+    nftables.run([publication(port, comment).json(name) for port in ports])
 
 
-def withdraw(comment: str) -> None:
+def withdraw(comment: str, name: str = TABLE) -> None:
     """Remove the rules that bear this comment; what is gone is fine."""
     for _ in range(5):
-        handles = [handle for found, handle in in_force() if found == comment]
+        handles = [handle for found, handle in in_force(name) if found == comment]
         if not handles:
             return
-        rules = ({"family": FAMILY, "table": TABLE, "chain": PUBLISHED, "handle": handle} for handle in handles)
+        rules = ({"family": FAMILY, "table": name, "chain": PUBLISHED, "handle": handle} for handle in handles)
         try:
             nftables.run([{"delete": {"rule": rule}} for rule in rules])
             return
@@ -185,32 +181,53 @@ def withdraw(comment: str) -> None:
             continue  # somebody has renewed the table in between: other handles
 
 
-def in_force() -> list[tuple[str, int]]:
-    """Comment and handle of each rule of a published port that the kernel has now."""
+def in_force(name: str = TABLE) -> list[tuple[str, int]]:
+    """Comment and handle of each rule of a published port that the kernel has now; ``is_whole`` says more."""
     try:
-        found = nftables.listed("chain", FAMILY, TABLE, PUBLISHED)
+        found = nftables.listed("chain", FAMILY, name, PUBLISHED)
     except NotFound:
         return []
     rules = [rule for each in found if isinstance(rule := each.get("rule"), dict)]
     return [(str(rule.get("comment", "")), int(rule["handle"])) for rule in rules]
 
 
-def remove() -> None:
+def is_whole(networks: Sequence[Subnet], published: Mapping[str, Sequence[Published]], name: str = TABLE) -> bool:
+    """Whether the kernel still has all that ``whole`` makes; only counted, not compared word by word."""
+    try:
+        found = nftables.listed("table", FAMILY, name)
+    except NotFound:
+        return False
+    has = [str(rule["chain"]) for each in found if isinstance(rule := each.get("rule"), dict)]
+    wanted = [rule.chain for rule in rules(networks)]
+    ports = sum(map(len, published.values()))
+    return all(has.count(chain.name) >= wanted.count(chain.name) for chain in CHAINS) and has.count(PUBLISHED) >= ports
+
+
+def remove(name: str = TABLE) -> None:
     """Remove the table with all that is in it."""
-    nftables.run([_TABLE, {"delete": {"table": {"family": FAMILY, "name": TABLE}}}])
+    nftables.run(_gone(name))
 
 
-def script(networks: Sequence[Subnet]) -> str:
+def script(networks: Sequence[Subnet], name: str = TABLE) -> str:
     """``table`` for ``sh``."""
-    lines = [f"add table {FAMILY} {TABLE}"]
-    lines += [f"add chain {FAMILY} {TABLE} {chain.name} {chain.text}".rstrip() for chain in CHAINS]
-    lines += [f"flush chain {FAMILY} {TABLE} {chain.name}" for chain in CHAINS if chain.name != PUBLISHED]
-    lines += [f"add rule {FAMILY} {TABLE} {rule.chain} {rule.text}" for rule in rules(networks)]
+    lines = [f"add table {FAMILY} {name}"]
+    lines += [f"add chain {FAMILY} {name} {chain.name} {chain.text}".rstrip() for chain in CHAINS]
+    lines += [f"flush chain {FAMILY} {name} {chain.name}" for chain in CHAINS if chain.name != PUBLISHED]
+    lines += [f"add rule {FAMILY} {name} {rule.chain} {rule.text}" for rule in rules(networks)]
     return "\n".join(("nft -f - <<'RULES'", *lines, "RULES"))
 
 
-def _flush(chain: str) -> Command:
-    return {"flush": {"chain": {"family": FAMILY, "table": TABLE, "name": chain}}}
+def _add(table: str) -> Command:
+    return {"add": {"table": {"family": FAMILY, "name": table}}}
+
+
+def _gone(table: str) -> list[Command]:
+    """Only what is there can be deleted, so it is added before."""
+    return [_add(table), {"delete": {"table": {"family": FAMILY, "name": table}}}]
+
+
+def _of_chain(verb: str, table: str, chain: str) -> Command:
+    return {verb: {"chain": {"family": FAMILY, "table": table, "name": chain}}}
 
 
 def _match(protocol: str, field: str, value: str | int) -> Expression:

@@ -58,4 +58,4 @@ def bridge_mac(bridge: str) -> str:
 
 def veth(container: str, network: str) -> str:
     """The name of the host's end of the cable between a container and a network; links have at most 15 bytes."""
-    return f"lv{sha256(f'{container} {network}'.encode()).hexdigest()[:11]}"
+    return f"lk{sha256(f'{container} {network}'.encode()).hexdigest()[:12]}"

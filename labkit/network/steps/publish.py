@@ -22,6 +22,7 @@ class PublishPorts(NetworkStep):
     man: ClassVar[str] = "nft(8)"
     name: str
     ports: tuple[Published, ...]
+    table: str = nat.TABLE
 
     def __str__(self) -> str:
         return f"publish {', '.join(map(str, self.ports))}"
@@ -31,18 +32,18 @@ class PublishPorts(NetworkStep):
         return "the kernel rewrites the destination of what comes for the machine's port (DNAT); no program stands in between"
 
     def apply(self, context: Born) -> None:
-        nat.publish(self.ports, self.name)
+        nat.publish(self.ports, self.name, self.table)
 
     def undo(self) -> None:
-        nat.withdraw(self.name)
+        nat.withdraw(self.name, self.table)
 
     def shell(self) -> str:
         rules = [nat.publication(port, self.name) for port in self.ports]
-        lines = [f"add rule {nat.FAMILY} {nat.TABLE} {rule.chain} {rule.text}" for rule in rules]
+        lines = [f"add rule {nat.FAMILY} {self.table} {rule.chain} {rule.text}" for rule in rules]
         return "\n".join(("nft -f - <<'RULES'", *lines, "RULES"))
 
     def shell_undo(self) -> str:
-        chain = f"{nat.FAMILY} {nat.TABLE} {nat.PUBLISHED}"
+        chain = f"{nat.FAMILY} {self.table} {nat.PUBLISHED}"
         # The quotes of the comment, in a string that a trap holds in quotes of its own.
         find = f"nft -a list chain {chain} | sed -n '/comment \"{self.name}\"/s/.*handle //p'"
         return f"for handle in $({find}); do nft delete rule {chain} handle $handle; done"

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from labkit.records import record
+
 if TYPE_CHECKING:
     from typing import Protocol
 
     class Born(Protocol):
         """As much of the executor's context as a step of a network needs: the container's first process, seen from the host."""
 
-        pid: int
+        @property
+        def pid(self) -> int:
+            """Its number on the host."""
+
+
+@record
+class Somebody:
+    """A ``Born`` for steps that are applied outside of a plan: the process whose network is meant, or 0."""
+
+    pid: int = 0
 
 
 class NetworkStep:

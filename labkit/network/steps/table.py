@@ -22,20 +22,21 @@ class MakeTable(NetworkStep):
 
     man: ClassVar[str] = "nft(8)"
     networks: tuple[Subnet, ...]
+    table: str = nat.TABLE
 
     def __str__(self) -> str:
-        return f"nft table inet labkit: masquerade {', '.join(network.subnet for network in self.networks)}"
+        return f"nft table {nat.FAMILY} {self.table}: masquerade {', '.join(network.subnet for network in self.networks)}"
 
     @property
     def why(self) -> str:
         return "outside nobody knows the containers' addresses: what leaves bears the machine's own, and answers are translated back"
 
     def apply(self, context: Born) -> None:
-        nftables.run(nat.table(self.networks))
+        nftables.run(nat.table(self.networks, self.table))
 
     def shell(self) -> str:
-        known = f"nft list table {nat.FAMILY} {nat.TABLE} >/dev/null 2>&1"
-        return f"if ! {known}; then\nMADE_TABLE=1\n{nat.script(self.networks)}\nfi"
+        known = f"nft list table {nat.FAMILY} {self.table} >/dev/null 2>&1"
+        return f"if ! {known}; then\nMADE_TABLE=1\n{nat.script(self.networks, self.table)}\nfi"
 
     def shell_undo(self) -> str:
-        return f'[ -z "${{MADE_TABLE:-}}" ] || nft delete table {nat.FAMILY} {nat.TABLE}'
+        return f'[ -z "${{MADE_TABLE:-}}" ] || nft delete table {nat.FAMILY} {self.table}'

@@ -44,7 +44,9 @@ class VethPair(NetworkStep):
         links.add_veth(self.name, self.inside, pid, master=self.bridge, mtu=self.mtu, address=self.mac)
 
     def undo(self) -> None:
-        links.delete(self.name)
+        # As a rule the container's namespace ends with the container, and the kernel removes the pair, so nobody has to wait for that.
+        if not links.is_abandoned(self.name):
+            links.delete(self.name)
 
     def shell(self) -> str:
         peer = f'peer name {self.inside} address {self.mac} mtu {self.mtu} netns "$INIT"'
