@@ -48,17 +48,17 @@ _FILES = {
 }
 
 
-def filled(lesson: Lesson, name: str = "store") -> ImageStore:
-    """The store with the lesson's three images; built, if they are not there."""
+def filled(lesson: Lesson, name: str = "store", tags: Sequence[str] = tuple(DOCKERFILES)) -> ImageStore:
+    """The store with these images of the lesson's three; built, if they are not there. Two of them stand on busybox."""
     engine = _engine(lesson, name)
     context = f"{lesson.data}/{name}.context"
-    if {name.familiar for image in engine.images.list() for name in image.tags} >= set(DOCKERFILES):
+    if {name.familiar for image in engine.images.list() for name in image.tags} >= set(tags):
         return engine
     lesson.fresh(f"{name}.context", "")
     _write_context(context)
-    for tag, text in DOCKERFILES.items():
+    for tag in tags:
         with open(f"{context}/Dockerfile", "w") as file:
-            file.write(text)
+            file.write(DOCKERFILES[tag])
         builder.build(engine.images, context, tags=(tag,), epoch=_EPOCH)
     shutil.rmtree(context)
     return engine
