@@ -27,6 +27,7 @@ from errno import ENOENT
 from typing import TYPE_CHECKING
 
 from labkit.engine import names, oci, passwd
+from labkit.engine.detach_keys import DetachKeys
 from labkit.engine.streams import Attachment
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound
 from labkit.linux import processes
@@ -101,7 +102,8 @@ class Execs:
         _check_running(container)
         if not config.Cmd:
             raise InvalidInput("No exec command specified")
-        Attachment(tty=config.Tty, detach_keys=config.DetachKeys).close()  # so that keys that are none are refused now
+        if config.Tty:
+            DetachKeys(config.DetachKeys)  # so that keys that are none are refused now
         id = names.new_id()
         self._forget_old()
         with self._lock:

@@ -18,7 +18,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from labkit.engine import birth, restarting, times
+from labkit.engine import birth, logs, restarting, times
 from labkit.engine.container_file import Process, State
 from labkit.errors import Conflict, LabError, NotFound
 from labkit.linux import processes
@@ -122,6 +122,8 @@ def finish(container: Container, code: int, moment: int) -> None:
 
     Without room on the disk the end is told, but the runtime's record of it stays, for the next engine to read.
     """
+    if text := logs.trouble(container):
+        _log.warning("container %s: %s", container.short_id, text)
     out_of_memory = bool(code) and _ran_out_of_memory(container)
     manually = container.record.HasBeenManuallyStopped
     delay = None if manually else restarting.delay(container, code, moment)

@@ -19,7 +19,6 @@ import re
 import select
 import threading
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from labkit.engine import times
@@ -70,13 +69,19 @@ class Log:
         self._timestamps = timestamps
         self._batches: deque[Batch] = deque()
         self._closed = self._over = False
-        self._lock = threading.Lock()
+        self._lock, self._waking = threading.Lock(), threading.Lock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.epoll()
         self._poll.register(self._wake, select.EPOLLIN)
         self._watch: inotify.Watch | None = None
-        self._exit = self._begin_to_follow(container) if follow else None
-        self._cursor = Cursor(container.log_path, tail, follow=self._exit is not None)
+        self._exit: Future[Exit] | None = None
+        self._cursor = Cursor(container.log_path, tail, follow)
+        if follow:
+            try:
+                self._begin_to_follow(container)
+            except KernelError:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -122,36 +127,33 @@ class Log:
         if self._closed:
             return
         self._closed = True
-        os.eventfd_write(self._wake, 1)
+        self._stir()
         if self._exit:
             self._exit.cancel()
-        with self._lock:
+        with self._lock, self._waking:
             self._cursor.close()
             self._poll.close()
             if self._watch:
                 self._watch.close()
             wake, self._wake = self._wake, -1
-            os.close(wake)
+            if wake >= 0:
+                os.close(wake)
 
-    def _begin_to_follow(self, container: Container) -> Future[Exit] | None:
-        """Watch the log of a container that runs; None if it does not, for then nothing will be written."""
+    def _begin_to_follow(self, container: Container) -> None:
+        """Watch the log of a container that runs. One that does not writes nothing."""
         with container.lock:
-            if not container.state.alive:
-                return None
-            ended = container.wait("next-exit")
-        try:
+            if container.state.alive:
+                self._exit = container.wait("next-exit")
+        if self._exit:
             self._watch = inotify.Watch(container.directory, _CHANGES)
-        except KernelError:
-            ended.cancel()
-            raise
-        self._poll.register(self._watch.fileno(), select.EPOLLIN)
-        ended.add_done_callback(lambda _ended: self._look())
-        return ended
+            self._poll.register(self._watch.fileno(), select.EPOLLIN)
+            self._exit.add_done_callback(lambda _ended: self._stir())
 
-    def _look(self) -> None:
-        """The container has ended."""
-        with suppress(OSError):  # nobody is interested any more
-            os.eventfd_write(self._wake, 1)
+    def _stir(self) -> None:
+        """Wake whoever waits: the container has ended, or nobody wants to know any more."""
+        with self._waking:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait until something may have been written; False if nothing was in time."""

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from errno import EMFILE
 from typing import Self
 
+from labkit.errors import KernelError
 from labkit.linux import syscalls
 
 MODIFY, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
@@ -26,7 +28,11 @@ class Watch:
     """A watch on a file or a directory. Raises ``KernelError`` if it is not there, or if the user has too many watches."""
 
     def __init__(self, path: str, events: int) -> None:
-        self._fd = syscalls.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._fd = syscalls.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        except KernelError as error:
+            hint = "too many watches at once: raise sysctl fs.inotify.max_user_instances" if error.errno == EMFILE else ""
+            raise KernelError(error.errno, "watch", path, hint) from None
         try:
             syscalls.inotify_add_watch(self._fd, path, events)
         except BaseException:

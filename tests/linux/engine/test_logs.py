@@ -225,7 +225,9 @@ def test_sizes_are_dockers(options: dict[str, str], expected: tuple[int, int]) -
     assert logs.rotation(LogConfig("json-file", options)) == expected
 
 
-def test_a_full_disk_stops_neither_program_nor_monitor_and_the_log_goes_on_when_there_is_room(make: Make, tmp_path: Path) -> None:
+def test_a_full_disk_stops_neither_program_nor_monitor_and_the_log_goes_on_when_there_is_room(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     container = make("sh", "-c", "seq 10000; read word; echo after", OpenStdin=True, StdinOnce=True)
     line = container.attach(stdin=True)
     disk = tmp_path / "disk"
@@ -249,6 +251,7 @@ def test_a_full_disk_stops_neither_program_nor_monitor_and_the_log_goes_on_when_
             assert time.monotonic() < deadline
         line.close()
         assert container.wait().result(SECONDS).StatusCode == 0
+        assert [record.message for record in caplog.records if "No space left on device" in record.message]
         entries = [json.loads(entry)["log"] for entry in (disk / "log").read_text().splitlines()]
         assert entries == [f"{number}\n" for number in range(1, 10001)] + ["after\n"]
         os.unlink(container.log_path)
