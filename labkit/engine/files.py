@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING
 from labkit.engine import extraction, packing, passwd, times, view
 from labkit.engine.extraction import Rules
 from labkit.engine.oci_mounts import FILES
-from labkit.errors import Denied, InvalidInput, KernelError, NotFound
+from labkit.errors import Conflict, Denied, InvalidInput, KernelError, NotFound
 from labkit.records import record
-from labkit.storage import trees
+from labkit.storage import trees, union
 
 if TYPE_CHECKING:
     from labkit.engine.container import Container
     from labkit.engine.view import View
 
+_TRIES = 20
 _MAX_LINKS = 255  # as Docker follows them
 _KINDS = {"changed": 0, "added": 1, "deleted": 2}
 _KERNELS = ("/dev", "/proc", "/sys")
@@ -102,9 +103,23 @@ def put_archive(
 
 
 def changes(container: Container) -> tuple[PathChange, ...]:
-    """What the container has changed, added and deleted, by path."""
-    found = container.engine.store.snapshots.changes(container.record.Snapshot)
-    return tuple(PathChange(change.path, _KINDS[change.kind]) for change in found)
+    """What the container has changed, added and deleted, by path. A directory counts as changed when something in it is."""
+    kinds_of = {change.path: _KINDS[change.kind] for change in _changes(container)}
+    for path in list(kinds_of):
+        while path := path.rpartition("/")[0]:
+            kinds_of.setdefault(path, _KINDS["changed"])
+    return tuple(PathChange(path, kinds_of[path]) for path in sorted(kinds_of, key=lambda path: path.split("/")))
+
+
+def _changes(container: Container) -> tuple[union.Change, ...]:
+    for _ in range(_TRIES):
+        try:
+            return container.engine.store.snapshots.changes(container.record.Snapshot)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # a directory was removed while it was looked at
+        except OSError as error:
+            raise KernelError.of(error, "look at the files of container", container.id) from None
+    raise Conflict(f"container {container.id}: directories come and go while they are looked at: docker pause it first")
 
 
 def export(container: Container) -> Iterator[bytes]:

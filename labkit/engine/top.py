@@ -75,7 +75,7 @@ def _output(words: Sequence[str]) -> str:
         raise InvalidInput("ps: an argument holds a zero byte") from None
     if done.returncode:
         said = done.stderr.strip().partition("\n")[0]
-        raise InvalidInput(said or f"ps: exit status {done.returncode}")
+        raise InvalidInput(f"ps: {said or f'exit status {done.returncode}'}")
     return done.stdout
 
 

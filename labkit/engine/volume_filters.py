@@ -53,7 +53,7 @@ def truth(name: str, text: str) -> bool:
     """A filter that is true or false."""
     found = _TRUTH.get(text.lower())
     if found is None:
-        raise InvalidInput(f"Invalid filter '{name}={text}'")
+        raise InvalidInput(f"Invalid filter '{name}=[{text}]'")
     return found
 
 
