@@ -29,7 +29,7 @@ def save(output: str, words: tuple[str, ...]) -> None:
     if not output and sys.stdout.isatty():
         raise InvalidInput("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     engine = engines.engine()
-    with _written(output) if output else _standard_output() as out:
+    with written(output) if output else standard_output() as out:
         engine.save(words, out)
 
 
@@ -74,13 +74,13 @@ def _read(path: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
+def standard_output() -> Iterator[BinaryIO]:
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()
 
 
 @contextmanager
-def _written(path: str) -> Iterator[BinaryIO]:
+def written(path: str) -> Iterator[BinaryIO]:
     """A file that is there when it is whole: what was there before stays until then, and no half of an archive does."""
     if os.path.isdir(path):
         raise InvalidInput(f"invalid output path: {path} is a directory")

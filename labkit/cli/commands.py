@@ -1,6 +1,6 @@
-"""The whole command line for people: the lab's own commands and docker's for images, under one name.
+"""The whole command line for people: the lab's own commands and docker's, under one name.
 
-    labkit --help                            labkit pull --help
+    labkit --help                            labkit run --help
 
 docker has most commands twice, ``docker pull`` and ``docker image pull``, and so has labkit: it is the same command. What the commands
 do is in their files; here they are put together.
@@ -17,10 +17,54 @@ from labkit.cli.grammar import HELP, Group
 
 SECTIONS = {
     "The lab": ("up", "down", "reset", "doctor", "daemon", "completion"),
-    "Images": ("images", "pull", "push", "build", "tag", "rmi", "history", "inspect", "save", "load", "import"),
+    "Containers": (
+        "run", "exec", "ps", "logs", "stop", "rm", "create", "start", "attach", "restart", "kill", "pause", "unpause", "wait", "rename",
+        "update", "top", "stats", "port", "diff", "cp", "commit", "export",
+    ),
+    "The daemon": ("inspect", "events", "info", "version"),
+    "Images": ("images", "pull", "push", "build", "tag", "rmi", "history", "save", "load", "import"),
     "Registries": ("login", "logout"),
-    "Management Commands": ("image", "builder"),
-}
+    "Management Commands": ("container", "image", "volume", "network", "system", "builder"),
+}  # fmt: skip
+_CLIENT = "labkit.cli.client."
+TOP = {
+    "run": "running:run", "create": "running:create", "start": "running:start", "attach": "running:attach", "exec": "execs:execute",
+    "ps": "listing:ps", "logs": "logs:logs", "top": "logs:top", "stats": "stats:stats", "stop": "lifecycle:stop",
+    "restart": "lifecycle:restart", "kill": "lifecycle:kill", "pause": "lifecycle:pause", "unpause": "lifecycle:unpause",
+    "wait": "lifecycle:wait", "rename": "lifecycle:rename", "update": "lifecycle:update", "rm": "lifecycle:rm", "port": "files:port",
+    "diff": "files:diff", "cp": "copying:cp", "commit": "files:commit", "export": "files:export", "inspect": "inspecting:inspect",
+    "events": "events:events", "info": "info:info", "version": "system:version",
+}  # fmt: skip
+CONTAINER = {name: place for name, place in TOP.items() if name not in ("ps", "inspect", "events", "info", "version")} | {
+    "ls": "listing:ls", "list": "listing:ls", "ps": "listing:ls", "inspect": "inspecting:container_inspect", "prune": "lifecycle:prune",
+    "remove": "lifecycle:rm",
+}  # fmt: skip
+VOLUME = {"create": "volumes:create", "inspect": "volumes:inspect", "ls": "volumes:ls", "list": "volumes:ls", "prune": "volumes:prune",
+          "rm": "volumes:rm", "remove": "volumes:rm"}  # fmt: skip
+NETWORK = {"connect": "networks:connect", "create": "networks:create", "disconnect": "networks:disconnect", "inspect": "networks:inspect",
+           "ls": "networks:ls", "list": "networks:ls", "prune": "networks:prune", "rm": "networks:rm", "remove": "networks:rm"}  # fmt: skip
+SYSTEM = {"df": "usage:df", "events": "events:events", "info": "info:info", "prune": "system:prune"}
+"""Commands that ask the daemon, by where they are in ``labkit.cli.client``. They are imported when they are called for."""
+
+
+@click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
+def container() -> None:
+    """Manage containers."""
+
+
+@click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
+def volume() -> None:
+    """Manage volumes."""
+
+
+@click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
+def network() -> None:
+    """Manage networks."""
+
+
+@click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
+def system() -> None:
+    """Manage Docker."""
 
 
 @click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
@@ -40,8 +84,8 @@ def assembled() -> click.Group:
     whole.sections = SECTIONS
     engines.options(whole)
     top = (
-        images.images, transfer.pull, transfer.push, build.build, images.tag, images.rmi, images.history, inspecting.inspect,
-        archives.save, archives.load, archives.import_, transfer.login, transfer.logout, image, builder, daemon.daemon,
+        images.images, transfer.pull, transfer.push, build.build, images.tag, images.rmi, images.history, archives.save, archives.load,
+        archives.import_, transfer.login, transfer.logout, container, image, volume, network, system, builder, daemon.daemon,
     )  # fmt: skip
     managed = (
         build.build, images.history, archives.import_, inspecting.image_inspect, archives.load, images.ls, images.prune, transfer.pull,
@@ -52,6 +96,8 @@ def assembled() -> click.Group:
             group.add_command(command)
     for alias, command in (("list", images.ls), ("remove", images.rm), ("rmi", images.rm)):
         image.add_command(command, alias)
+    for group, places in ((whole, TOP), (container, CONTAINER), (volume, VOLUME), (network, NETWORK), (system, SYSTEM)):
+        group.later = {name: _CLIENT + place for name, place in places.items()}
     return whole
 
 

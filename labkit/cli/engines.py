@@ -1,8 +1,10 @@
 """From a command to the engine: where the store is, and which images can be named.
 
-    labkit --root /data/labkit images                         another place for images; the rest of the grammar is docker's
+    labkit images                                             asks the daemon, if it answers
+    labkit -H unix:///run/other.sock images                   asks that one
+    labkit --root /data/labkit images                         asks nobody: another place for images
 
-Until there is a daemon, each command is an engine of its own, for as long as it runs.
+Where there is no daemon, each command about images is an engine of its own, for as long as it runs.
 """
 
 from __future__ import annotations
@@ -19,32 +21,51 @@ if TYPE_CHECKING:
     from labkit.engine.images import ImageStore
     from labkit.image.registry.settings import Settings
 
-_ROOT, _CONFIG = "labkit.root", "labkit.config"
+_ROOT, _CONFIG, _HOST = "labkit.root", "labkit.config", "labkit.host"
+ROOT, CONFIG = "/var/lib/labkit", "/etc/labkit/daemon.json"
+HOST = "unix:///run/labkit/labkit.sock"
 
 
 def options(group: click.Group) -> None:
     """Give the whole command line the options that say where things are."""
-    for name, default, metavar, help in (
-        (_ROOT, "/var/lib/labkit", "DIR", "Where images are kept (/var/lib/labkit)."),
-        (_CONFIG, "/etc/labkit/daemon.json", "FILE", "Mirrors and insecure registries (/etc/labkit/daemon.json)."),
+    for flags, metavar, help in (
+        (["-H", "--host"], "ADDRESS", f"The daemon's address ($DOCKER_HOST, else {HOST})."),
+        (["--root"], "DIR", f"Work on the images of this directory, without a daemon ({ROOT})."),
+        (["--config"], "FILE", f"Mirrors and insecure registries, without a daemon ({CONFIG})."),
     ):
-        flag = f"--{name.partition('.')[2]}"
-        group.params.append(click.Option([flag], default=default, metavar=metavar, help=help, expose_value=False, callback=_keep))
+        group.params.append(click.Option(flags, default="", metavar=metavar, help=help, expose_value=False, callback=_keep))
+
+
+def host(ctx: click.Context | None = None) -> str:
+    """The daemon's address: what ``--host`` says, else ``$DOCKER_HOST``, else labkit's own."""
+    return _said(ctx, _HOST) or os.environ.get("DOCKER_HOST", "") or HOST
+
+
+def asks_daemon(ctx: click.Context | None = None) -> bool:
+    """Whether a daemon does the work: one that was named, or labkit's own if it answers. Who names a directory wants none."""
+    if _said(ctx, _ROOT) or _said(ctx, _CONFIG):
+        return False
+    address = host(ctx)
+    if address != HOST:
+        return True
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as attempt:
+        return attempt.connect_ex(HOST.removeprefix("unix://")) == 0
 
 
 def engine(ctx: click.Context | None = None) -> ImageStore:
     """The engine that the command is about."""
     from labkit.engine.images import ImageStore
 
-    meta = (ctx or click.get_current_context()).meta
-    return ImageStore(meta.get(_ROOT, "/var/lib/labkit"), meta.get(_CONFIG, "/etc/labkit/daemon.json"), _wait)
+    return ImageStore(_said(ctx, _ROOT) or ROOT, _said(ctx, _CONFIG) or CONFIG, _wait)
 
 
 def settings() -> Settings:
     """Mirrors and insecure registries; this takes no store."""
     from labkit.image.registry import settings
 
-    return settings.load(click.get_current_context().meta.get(_CONFIG, "/etc/labkit/daemon.json"))
+    return settings.load(_said(None, _CONFIG) or CONFIG)
 
 
 def names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -70,6 +91,11 @@ def _typed(incomplete: str) -> str:
             break
         whole = word + whole
     return whole
+
+
+def _said(ctx: click.Context | None, name: str) -> str:
+    ctx = ctx or click.get_current_context(silent=True)
+    return str(ctx.meta.get(name, "")) if ctx else ""
 
 
 def _keep(ctx: click.Context, option: click.Parameter, value: str) -> str:

@@ -10,7 +10,7 @@ Source: ``docker COMMAND --help``; github.com/spf13/pflag, which reads docker's 
 
 from __future__ import annotations
 
-import difflib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -118,18 +118,32 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands under headings, in the order in which they were added."""
+    """Commands under headings, in the order in which they were added.
+
+    ``later`` are commands by where they are, ``"labkit.cli.client.listing:ps"``: what is not called for is not imported.
+    """
 
     sections: Mapping[str, Sequence[str]] = {}
+    later: Mapping[str, str] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
-        return list(self.commands)
+        return list({**self.commands, **self.later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in self.commands and cmd_name in self.later:
+            module, _, attribute = self.later[cmd_name].partition(":")
+            self.add_command(getattr(importlib.import_module(module), attribute), cmd_name)
+        return self.commands.get(cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the first word names; a slip of a finger is told from what is not there."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], [name for name in self.commands if not self.commands[name].hidden], 1, 0.7)
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], names, 1, 0.7)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise Mistake(f"labkit: unknown command: {ctx.command_path} {args[0]}{meant}", ctx, exits.USAGE)
         return super().resolve_command(ctx, args)
@@ -137,10 +151,11 @@ class Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands by section; what is in no section comes last."""
         named = {name for names in self.sections.values() for name in names}
-        others = [name for name, each in self.commands.items() if name not in named and each.name == name and not each.hidden]  # no aliases
-        width = max((len(name) for name in self.commands), default=0)
+        known = {name: each for name in self.list_commands(ctx) if (each := self.get_command(ctx, name))}
+        others = [name for name, each in known.items() if name not in named and each.name == name and not each.hidden]  # no aliases
+        width = max((len(name) for name in known), default=0)
         for heading, names in (*self.sections.items(), ("Commands", others)):
-            rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(200)) for name in names if name in self.commands]
+            rows = [(f"{name:{width}}", known[name].get_short_help_str(200)) for name in names if name in known]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)

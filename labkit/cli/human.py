@@ -24,6 +24,15 @@ def size(count: float, digits: int = 3) -> str:
     return f"{float(f'{count:.{digits}g}'):.15g}{unit}"
 
 
+def binary(count: float) -> str:
+    """A number of bytes with up to four digits and powers of 1024, as memory is told: ``23.54GiB``."""
+    units = iter(("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = next(units)
+    while count >= 1024 and unit != "EiB":
+        count, unit = count / 1024, next(units)
+    return f"{float(f'{count:.4g}'):.15g}{unit}"
+
+
 def bytes_of(text: str) -> int | None:
     """The number of bytes that a person wrote (``512``, ``64m``, ``1.5GB``; 1k is 1024); None if it is no such thing."""
     words = text.strip().lower().removesuffix("b").removesuffix("i")

@@ -9,36 +9,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 import click
 
 from labkit.cli import engines, exits
-from labkit.cli.grammar import command, switch, value
+from labkit.cli.grammar import command, value
 from labkit.errors import NotFound
 
 _FORMAT = "Format output using a custom template: 'json' or a Go 'TEMPLATE'"
-
-
-@command("inspect", "NAME|ID [NAME|ID...]", at_least=1, complete=engines.names)
-@value("-f", "--format", help=_FORMAT)
-@switch("-s", "--size", help="Display total file sizes if the type is container")
-@value("--type", help="Only inspect objects of the given type")
-def inspect(format: str, size: bool, type: str, words: tuple[str, ...]) -> int:
-    """Return low-level information on images."""
-    if type not in ("", "image"):
-        raise NotFound(f"inspect --type {type}: there are images alone in this lab yet")
-    return _inspect(format, words, "" if type else "No such object")
 
 
 @command("inspect", "IMAGE [IMAGE...]", at_least=1, complete=engines.names)
 @value("-f", "--format", help=_FORMAT)
 def image_inspect(format: str, words: tuple[str, ...]) -> int:
     """Display detailed information on one or more images."""
-    return _inspect(format, words, "")
+    return inspect(format, words)
 
 
-def _inspect(format: str, words: tuple[str, ...], missing: str) -> int:
-    """What is there is printed, what is not is complained of afterwards."""
+def inspect(format: str, words: Sequence[str], missing: str = "") -> int:
+    """What is there is printed, what is not is complained of afterwards, in the words ``missing`` if those are given."""
     from labkit.cli import templates
 
     template = templates.parse("{{json .}}" if format == "json" else format) if format else None

@@ -9,9 +9,12 @@ Source: Docker Engine API. Shown in notebook 06.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import field
 
+from labkit import codec
 from labkit.records import record
 
 
@@ -115,7 +118,7 @@ class MountPoint:
 
     Name: str = ""
     Source: str = ""
-    Type: str = ""
+    Driver: str = ""
 
 
 @record
@@ -197,6 +200,164 @@ class Network:
     Created: str = ""
     Driver: str = ""
     Scope: str = ""
+    EnableIPv4: bool = False
     EnableIPv6: bool = False
     Internal: bool = False
     Labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@record
+class Top:
+    """``GET /containers/ID/top``."""
+
+    Titles: tuple[str, ...] = ()
+    Processes: tuple[tuple[str, ...], ...] = ()
+
+
+@record
+class Actor:
+    """What an event is about."""
+
+    ID: str = ""
+    Attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@record
+class Event:
+    """A line of ``GET /events``."""
+
+    Type: str = ""
+    Action: str = ""
+    Actor: Actor = Actor()
+    time: int = 0
+    timeNano: int = 0
+
+
+@record
+class Deleted:
+    """What has gone of an image: a name or a layer."""
+
+    Untagged: str = ""
+    Deleted: str = ""
+
+
+@record
+class Pruned:
+    """Any of the answers to ``prune``."""
+
+    ContainersDeleted: tuple[str, ...] = ()
+    NetworksDeleted: tuple[str, ...] = ()
+    VolumesDeleted: tuple[str, ...] = ()
+    ImagesDeleted: tuple[Deleted, ...] = ()
+    CachesDeleted: tuple[str, ...] = ()
+    SpaceReclaimed: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each thing."""
+        images = [f"untagged: {each.Untagged}" if each.Untagged else f"deleted: {each.Deleted}" for each in self.ImagesDeleted]
+        return [*self.ContainersDeleted, *self.NetworksDeleted, *self.VolumesDeleted, *images]
+
+
+@record
+class NetworkCreated:
+    """``POST /networks/create``."""
+
+    Id: str
+    Warning: str = ""
+
+
+@record
+class Change:
+    """A line of ``GET /containers/ID/changes``. ``Kind``: 0 changed, 1 added, 2 deleted."""
+
+    Path: str
+    Kind: int = 0
+
+
+@record
+class PathStat:
+    """A file in a container, as the header of ``archive`` tells of it. ``mode`` is Go's, whose bit 31 is a directory's."""
+
+    name: str = ""
+    size: int = 0
+    mode: int = 0
+    linkTarget: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is one."""
+        return bool(self.mode >> 31 & 1)
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> PathStat:
+        """What a header says: base64 of JSON."""
+        text = next(value for name, value in headers.items() if name.lower() == "x-docker-container-path-stat")
+        return codec.decode(cls, json.loads(base64.b64decode(text)))
+
+
+@record
+class Component:
+    """A part of the server, in ``GET /version``."""
+
+    Name: str = ""
+    Version: str = ""
+    Details: Mapping[str, str] = field(default_factory=dict)
+
+
+@record
+class Platform:
+    """What the server is called."""
+
+    Name: str = ""
+
+
+@record
+class Version:
+    """``GET /version``."""
+
+    Platform: Platform = Platform()
+    Components: tuple[Component, ...] = ()
+    Version: str = ""
+    ApiVersion: str = ""
+    MinAPIVersion: str = ""
+    GitCommit: str = ""
+    GoVersion: str = ""
+    Os: str = ""
+    Arch: str = ""
+    BuildTime: str = ""
+
+
+@record
+class ListedImage:
+    """An item of ``GET /images/json``; -1 is not known."""
+
+    Id: str
+    RepoTags: tuple[str, ...] = ()
+    Created: int = 0
+    Size: int = 0
+    SharedSize: int = -1
+    Containers: int = -1
+
+
+@record
+class CachedBuild:
+    """A step of a build that need not be done again."""
+
+    ID: str = ""
+    Type: str = ""
+    Size: int = 0
+    InUse: bool = False
+    Shared: bool = False
+    UsageCount: int = 0
+
+
+@record
+class DiskUsage:
+    """``GET /system/df``."""
+
+    LayersSize: int = 0
+    Images: tuple[ListedImage, ...] = ()
+    Containers: tuple[Listed, ...] = ()
+    Volumes: tuple[Volume, ...] = ()
+    BuildCache: tuple[CachedBuild, ...] = ()

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-import click
-
 from labkit import codec
+from labkit.cli import engines
 from labkit.cli.client.streams import Connection
 from labkit.errors import Conflict, InvalidInput, LabError, NotFound, Unreachable
 
@@ -31,21 +30,10 @@ if TYPE_CHECKING:
     from docker import APIClient  # type: ignore[import-untyped]
     from requests import Response
 
-HOST = "unix:///run/labkit/labkit.sock"
-KEPT = "labkit.host"
-"""Where ``--host`` is kept in click's context."""
-
-Parameter = str | int | float | bool | None
+Parameter = str | int | float | bool | Sequence[str] | None
 T = TypeVar("T")
 
 _ERRORS = {400: InvalidInput, 404: NotFound, 409: Conflict}
-
-
-def host() -> str:
-    """The daemon's address: what ``--host`` says, else ``$DOCKER_HOST``, else labkit's own."""
-    ctx = click.get_current_context(silent=True)
-    given = ctx.meta.get(KEPT, "") if ctx else ""
-    return str(given) or os.environ.get("DOCKER_HOST", "") or HOST
 
 
 @contextmanager
@@ -55,7 +43,7 @@ def connect() -> Iterator[Api]:
     from docker.errors import DockerException  # type: ignore[import-untyped]
     from docker.utils import kwargs_from_env  # type: ignore[import-untyped]
 
-    address = host()
+    address = engines.host()
     settings = kwargs_from_env({**os.environ, "DOCKER_HOST": address}) | {"version": "auto", "timeout": None}
     try:
         client = docker.APIClient(**settings)
@@ -79,36 +67,40 @@ class Api:
         """The version of the API that both speak."""
         return str(self.client.api_version)
 
-    def get(self, path: str, **query: Parameter) -> object:
+    def get(self, path: str, /, **query: Parameter) -> object:
         """``GET``: the JSON that came."""
         return _parsed(self._request("GET", path, query))
 
-    def read(self, cls: type[T], path: str, **query: Parameter) -> T:
+    def text(self, path: str, /, **query: Parameter) -> str:
+        """``GET``: the text that came."""
+        return self._request("GET", path, query).content.decode()
+
+    def read(self, cls: type[T], path: str, /, **query: Parameter) -> T:
         """``GET``, decoded as a record of ``answers``."""
         return codec.decode(cls, self.get(path, **query))
 
-    def read_all(self, cls: type[T], path: str, **query: Parameter) -> list[T]:
+    def read_all(self, cls: type[T], path: str, /, **query: Parameter) -> list[T]:
         """``GET`` of a list, each item decoded."""
         found = self.get(path, **query)
         return [codec.decode(cls, each) for each in found] if isinstance(found, list) else []
 
-    def post(self, path: str, body: object = None, **query: Parameter) -> object:
+    def post(self, path: str, body: object = None, /, **query: Parameter) -> object:
         """``POST``: the JSON that came, None if there was none."""
         return _parsed(self._request("POST", path, query, None if body is None else json.dumps(body).encode()))
 
-    def delete(self, path: str, **query: Parameter) -> object:
+    def delete(self, path: str, /, **query: Parameter) -> object:
         """``DELETE``."""
         return _parsed(self._request("DELETE", path, query))
 
-    def head(self, path: str, **query: Parameter) -> Mapping[str, str]:
+    def head(self, path: str, /, **query: Parameter) -> Mapping[str, str]:
         """``HEAD``: the headers that came."""
         return dict(self._request("HEAD", path, query).headers)
 
-    def put(self, path: str, chunks: Iterator[bytes], **query: Parameter) -> None:
+    def put(self, path: str, chunks: Iterator[bytes], /, **query: Parameter) -> None:
         """``PUT`` of a tar archive."""
         self._request("PUT", path, query, chunks)
 
-    def answer(self, method: str, path: str, **query: Parameter) -> Response:
+    def answer(self, method: str, path: str, /, **query: Parameter) -> Response:
         """An answer of which the head has come, and the body is still to be read."""
         return self._request(method, path, query, stream=True)
 
@@ -125,12 +117,12 @@ class Api:
             if begun.strip():
                 yield json.loads(begun)
 
-    def bytes(self, path: str, **query: Parameter) -> Iterator[bytes]:
+    def bytes(self, path: str, /, **query: Parameter) -> Iterator[bytes]:
         """The bytes of an answer, as they come."""
         with self.answer("GET", path, **query) as response:
             yield from response.iter_content(chunk_size=None)
 
-    def hijack(self, path: str, body: object = None, **query: Parameter) -> Connection:
+    def hijack(self, path: str, body: object = None, /, **query: Parameter) -> Connection:
         """``POST``, after which the connection is no longer HTTP but the streams of a process."""
         upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
         data = None if body is None else json.dumps(body).encode()
@@ -161,13 +153,19 @@ class Api:
         return response
 
 
-def filters(given: Mapping[str, list[str]]) -> str | None:
-    """Filters as the API wants them: a map of maps, as JSON. None if there are none."""
-    return json.dumps({name: dict.fromkeys(values, True) for name, values in given.items()}) if given else None
+def filters(given: Sequence[str]) -> str | None:
+    """``name=value`` many times, as the API wants filters: a map of maps, as JSON. None if there are none."""
+    found: dict[str, dict[str, bool]] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        found.setdefault(name.strip().lower(), {})[value.strip()] = True
+    return json.dumps(found) if found else None
 
 
-def _text(value: Parameter) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _text(value: Parameter) -> str | list[str]:
+    if isinstance(value, bool):
+        return str(int(value))
+    return str(value) if isinstance(value, str | int | float) else list(value or ())
 
 
 def _parsed(response: Response) -> object:
@@ -194,5 +192,5 @@ def _unreachable(address: str, error: Exception) -> LabError:
         )
     if "too new" in cause or "too old" in cause:
         return LabError(cause)
-    hint = "" if address != HOST else " (`labkit up` starts it, or `labkit daemon` alone)"
+    hint = "" if address != engines.HOST else " (`labkit up` starts it, or `labkit daemon` alone)"
     return Unreachable(f"Cannot connect to the Docker daemon at {address}. Is the docker daemon running?{hint}")

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 
 from labkit.cli.client import terminal
 from labkit.cli.client.grammar import Failed
-from labkit.cli.client.streams import OUT, Connection, Frames
+from labkit.cli.client.streams import OUT, Connection, Frames, write
 from labkit.cli.client.terminal import DetachKeys
 from labkit.errors import LabError
 from labkit.linux import pty
@@ -120,10 +120,10 @@ class Foreground:
     def _receive(self, data: bytes) -> bool:
         """Write what came where it belongs; False at the end."""
         if self._frames is None:
-            _write(1, data)
+            write(1, data)
         else:
             for stream, piece in self._frames.feed(data):
-                _write(1 if stream == OUT else 2, piece)
+                write(1 if stream == OUT else 2, piece)
         return bool(data)
 
     def _signalled(self, numbers: bytes) -> None:
@@ -175,9 +175,3 @@ def _tried(call: Callable[..., object], *arguments: object) -> None:
         call(*arguments)
     except LabError:
         pass
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -155,19 +155,26 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def each(words: Sequence[str], act: Callable[[str], str | None], *, echo: bool = True) -> int:
-    """Do the same with each of several things. Prints what ``act`` returns, or the name; goes on after one that fails."""
-    code = exits.DONE
-    for word in words:
-        try:
-            shown = act(word)
-        except LabError as error:
-            say(str(error))
-            code = exits.FAILED
-        else:
-            if echo:
-                click.echo(word if shown is None else shown)
-    return code
+def each(words: Sequence[str], act: Callable[[str], object]) -> int:
+    """Do the same with each of several things, at once. Prints what ``act`` returns, if that is a text, or the name; one may fail."""
+    if len(words) == 1:
+        return _done(words[0], lambda: act(words[0]))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(words), 16)) as pool:
+        under_way = [(word, pool.submit(act, word)) for word in words]
+        return max([_done(word, future.result) for word, future in under_way])
+
+
+def _done(word: str, result: Callable[[], object]) -> int:
+    try:
+        shown = result()
+    except LabError as error:
+        say(str(error))
+        return exits.FAILED
+    if shown != "":
+        click.echo(shown if isinstance(shown, str) else word)
+    return exits.DONE
 
 
 def _wants_more(word: str, options: dict[str, click.Option]) -> bool:

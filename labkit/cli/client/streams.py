@@ -13,6 +13,7 @@ in a frame of stream 3. Source: Docker Engine API, ContainerAttach, "Stream form
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -49,6 +50,13 @@ class Frames:
             place += len(piece)
             self._left -= len(piece)
             yield self._stream, piece
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of it, past Python's buffers, whose order between two streams would be another."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 class Connection:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 
+import click
 import pytest
 
 from labkit.cli import commands, grammar, lab
 
+GROUPS = [("image", commands.image), ("builder", commands.builder), ("container", commands.container), ("volume", commands.volume),
+          ("network", commands.network), ("system", commands.system)]  # fmt: skip
 COMMANDS = {
     (*path, name): command
-    for path, group in (((), commands.assembled()), (("image",), commands.image), (("builder",), commands.builder))
-    for name, command in group.commands.items()
-    if isinstance(command, grammar.Command)
+    for path, group in (((), commands.assembled()), *(((name,), group) for name, group in GROUPS))
+    for name in group.list_commands(click.Context(group))
+    if isinstance(command := group.get_command(click.Context(group), name), grammar.Command)
 }
 
 
@@ -104,6 +107,8 @@ def test_help_lists_the_commands_by_subject_and_aliases_not_at_all(capsys: pytes
     assert [line for line in printed.splitlines() if line.endswith(":") and line[0] != " "] == [
         "Options:",
         "The lab:",
+        "Containers:",
+        "The daemon:",
         "Images:",
         "Registries:",
         "Management Commands:",

@@ -205,7 +205,7 @@ def test_inspect_prints_what_is_there_and_complains_of_what_is_not(run: Run) -> 
 def test_inspect_with_a_template_is_a_line_each(run: Run) -> None:
     assert run("inspect", "-f", "{{.Id}} {{json .RepoTags}}", "busy", "busy")[1] == [f'{ID} ["busy:latest","<b>"]'] * 2
     assert run("inspect", "-f", "json", "busy")[1] == [f'{{"Id":"{ID}","RepoTags":["busy:latest","<b>"],"None":null}}']
-    assert run("inspect", "-f", "{{.Nope}}", "busy")[2].startswith("labkit: template parsing error: .Nope: can't evaluate field Nope")
+    assert run("inspect", "-f", "{{.Nope}}", "busy")[2].startswith("template parsing error: .Nope: can't evaluate field Nope")
 
 
 @pytest.mark.parametrize(("answer", "done"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False), ("", False)])
