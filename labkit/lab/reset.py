@@ -157,8 +157,8 @@ def _directories(marks: Marks, all: bool) -> Iterator[str]:
 
 
 def _kept(run: str, lib: str) -> set[str]:
-    """Images, wherever they are, and what belongs to a server that runs. Locks go with what they guard."""
-    names = ("images", "build", "registry", "lock", "snapshots/committed", "snapshots/empty", "snapshots/lock")
+    """Images, wherever they are, the kernel of virtual machines, and what belongs to a server that runs. Locks go with what they guard."""
+    names = ("images", "build", "registry", "vm", "lock", "snapshots/committed", "snapshots/empty", "snapshots/lock")
     emptied = ("snapshots/active/.", "snapshots/trash/.")  # the directories themselves, for who has them open; not what is in them
     kept = {f"{lib}/{name}" for name in (*names, *emptied)}
     if jupyter.running(f"{run}/jupyter"):

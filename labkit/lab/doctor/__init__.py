@@ -5,7 +5,7 @@
     >>> doctor.lacking(rows)                        # what the lab cannot do without; the class can start
     ()
     >>> [row.name for row in rows if row.state is doctor.State.LIMITED]
-    ['swap limit', '/dev/kvm']
+    ['swap limit', 'virtual machines']
 
 A kernel that was built with a feature may still refuse it: to a container, by a sysctl, on this file system. So what can be
 tried is tried, with the calls that the lab itself makes, and what comes out is reported, not what should:

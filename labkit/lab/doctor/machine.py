@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 
+from labkit.errors import LabError
 from labkit.lab.doctor import Row, State, private_tmp, tried
 from labkit.linux import capabilities, mounts
+from labkit.vm import acceleration, hardware, kernel
 
 DATA = "/var/lib/labkit"
 
@@ -41,7 +42,7 @@ def optional_rows() -> Iterator[Row]:
     """What the lab is better with."""
     yield _disk()
     yield _memory()
-    yield tried("/dev/kvm", _kvm, "without it the virtual machine of notebook 08 is emulated: slow, but the same", needed=False)
+    yield _virtual_machines()
 
 
 def _root() -> Row:
@@ -103,12 +104,23 @@ def _memory() -> Row:
     return Row("memory", State.FINE, found)
 
 
-def _kvm() -> str:
-    get_api_version, create_vm = 0xAE00, 0xAE01  # linux/kvm.h
-    fd = os.open("/dev/kvm", os.O_RDWR)
-    version = fcntl.ioctl(fd, get_api_version)
-    os.close(fcntl.ioctl(fd, create_vm))
-    return f"API {version}; an empty virtual machine was made"
+def _virtual_machines() -> Row:
+    """What was found out when one was booted last, without booting one now."""
+    name = "virtual machines"
+    try:
+        program, guest = hardware.qemu(), kernel.find(f"{DATA}/vm")
+    except LabError as error:
+        return Row(name, State.LIMITED, str(error), "notebook 08 needs it: make setup")
+    found = f"{os.path.basename(program)}, Linux {guest.release}"
+    known = acceleration.recall(f"{DATA}/vm")
+    slow = "virtual machines are emulated: slower, but the same"
+    if not os.path.exists(acceleration.DEVICE):
+        return Row(name, State.LIMITED, f"{found}, without KVM: there is no {acceleration.DEVICE}", slow)
+    if known is None:
+        return Row(name, State.FINE, f"{found}; whether KVM works is found out with the first one")
+    if known.kvm:
+        return Row(name, State.FINE, f"{found}, with KVM")
+    return Row(name, State.LIMITED, f"{found}, without KVM: {known.reason}", slow)
 
 
 def _listed(names: Iterable[str]) -> str:
