@@ -19,6 +19,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+from labkit.records import record
 from labkit.runtime import container, spawner
 from labkit.runtime.conduct import withdraw
 from labkit.runtime.context import Context
@@ -42,6 +43,22 @@ def build(requests: socket.socket, took: int, monitor: socket.socket) -> None:
     request, line, given = found
     monitor.send(json.dumps({"root": request.plan.root, "id": request.plan.id, "new": request.new}).encode())
     Builder(request, Line(line), given).build(monitor)
+
+
+@record
+class Made:
+    """What a builder leaves to its monitor, with the line to whoever asked, and descriptors: stdio that is to be held, then clients."""
+
+    root: str
+    id: str
+    pid: int
+    new: bool
+    remove: bool
+    terminal: bool = False
+    log: str = ""
+    rotation: tuple[int, int] = (0, 1)
+    clients: int = 0
+    streams: tuple[int, ...] = ()
 
 
 class Builder:
@@ -80,11 +97,11 @@ class Builder:
         if self.context.terminal >= 0:
             # A terminal has to be held by somebody; if the caller has given descriptors, the monitor carries between the two.
             self.held = (self.context.terminal, *([] if self.held else self.context.stdio or ())[:2])
-        told = {"pid": self.context.pid, "root": self.plan.root, "id": self.plan.id, "new": self.request.new}
-        told |= {"remove": self.request.remove, "terminal": self.context.terminal >= 0, "clients": len(self.clients)}
-        told |= {"log": self.request.log, "rotation": self.request.rotation, "streams": self.request.streams}
+        request, terminal = self.request, self.context.terminal >= 0
+        made = Made(self.plan.root, self.plan.id, self.context.pid, request.new, request.remove, terminal, request.log, request.rotation,
+                    len(self.clients), request.streams)  # fmt: skip
         try:
-            socket.send_fds(monitor, [json.dumps(told).encode()], [self.line.socket.fileno(), *self.held, *self.clients])
+            socket.send_fds(monitor, [json.dumps(vars(made)).encode()], [self.line.socket.fileno(), *self.held, *self.clients])
         except OSError:
             if self.request.new:
                 container.delete(self.plan.root, self.plan.id, force=True)

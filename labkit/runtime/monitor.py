@@ -20,19 +20,16 @@ import select
 import signal
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from labkit.errors import LabError
 from labkit.linux import processes
 from labkit.runtime import container, state
-from labkit.runtime.builder import build
+from labkit.runtime.builder import Made, build
 from labkit.runtime.clients import Client
 from labkit.runtime.handshake import packed
 from labkit.runtime.logfile import Log
 from labkit.runtime.stdio import Held
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LARGEST = 16384
 
@@ -86,49 +83,49 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
 def _live(builder: int, its_line: socket.socket) -> None:
     """Hear from the builder what it is about to make, then what it has made; and stay with that to its end."""
     begun, _, _, _ = socket.recv_fds(its_line, _LARGEST, 0)
-    made, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 5) if begun else (b"", [], 0, None)
-    if not made:
+    told, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 5) if begun else (b"", [], 0, None)
+    if not told:
         # It came to nothing. What failed, the builder has undone; if it was killed, that is left to us.
         if os.WIFSIGNALED(os.waitpid(builder, 0)[1]) and begun:
             _clear_up(json.loads(begun))
         _reap()
         return
-    message = json.loads(made)
-    root, id, pid = message["root"], message["id"], message["pid"]
+    made = Made(**json.loads(told))
     line = Line(descriptors.pop(0))
-    clients = [descriptors.pop() for _ in range(message["clients"])]
-    log = _log(message["log"], message["rotation"], state.directory(root, id), line) if message["log"] else None
-    held = Held(pid, descriptors, message["terminal"], log) if descriptors else None
-    if held and message["new"]:
-        held.open(state.directory(root, id))
-    if held:
-        for client in clients:
-            held.attach(Client(socket.socket(fileno=client), tuple(message["streams"])))
+    held = _hold(made, descriptors, line) if descriptors else None
     its_line.close()
     os.waitpid(builder, 0)  # it has said "created" by then: a short program's "ended" must not come first
     if held:
         held.serve()
-    code = processes.exit_code(os.waitpid(pid, 0)[1])
+    code = processes.exit_code(os.waitpid(made.pid, 0)[1])
     try:
-        if message["remove"]:
-            container.delete(root, id, force=True)
-        elif message["new"]:
-            state.record_exit(root, id, code)
+        if made.remove:
+            container.delete(made.root, made.id, force=True)
+        elif made.new:
+            state.record_exit(made.root, made.id, code)
         line.say({"ended": code})
     except LabError as error:
         line.say({"failed": packed(error)})
 
 
-def _log(path: str, rotation: Sequence[int], directory: str, line: Line) -> Log:
-    """Where the output is to be written. Trouble with that is told to whoever listens, and in a file ``trouble`` beside state.json."""
+def _hold(made: Made, descriptors: list[int], line: Line) -> Held:
+    """Take the stdio that was handed over, and the clients that come with it."""
+    directory = state.directory(made.root, made.id)
+    clients = [descriptors.pop() for _ in range(made.clients)]
 
     def tell(text: str) -> None:
+        """The log cannot be written: told to whoever listens, and in a file beside state.json."""
         line.say({"warnings": [text]})
         with suppress(OSError), open(f"{directory}/trouble", "w") as file:
             file.write(text + "\n")
 
-    size, files = rotation
-    return Log(path, size, files, tell)
+    log = Log(made.log, made.rotation[0], made.rotation[1], tell) if made.log else None
+    held = Held(made.pid, descriptors, made.terminal, log)
+    if made.new:
+        held.open(directory)
+    for client in clients:
+        held.attach(Client(socket.socket(fileno=client), tuple(made.streams)))
+    return held
 
 
 def _clear_up(begun: dict[str, str]) -> None:
