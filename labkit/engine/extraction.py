@@ -21,7 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from labkit.errors import Conflict, Denied, InvalidInput, KernelError
 from labkit.records import record
@@ -48,19 +48,37 @@ class Rules:
 def extract(chunks: Iterable[bytes], tree: trees.Tree, base: bytes, rules: Rules) -> None:
     """Unpack an archive, compressed or not, in the directory ``base`` of ``tree``, a path without links.
 
-    ``InvalidInput`` and ``Conflict`` say what is wrong with an entry; what came before it is there.
+    ``InvalidInput`` and ``Conflict`` say what is wrong with an entry; what came before it is there. What ``chunks`` raises is raised.
     """
-    archive = tar.Reader(decompressed(chunks))
+    source = _Source(chunks)
+    archive = tar.Reader(decompressed(source))
     extractor = _Extractor(archive, tree, base, rules)
     try:
         for entry in archive:
             try:
                 extractor.apply(entry)
             except OSError as error:
+                if source.has_failed:
+                    raise
                 raise _failed(error, entry, base) from None
         extractor.set_times()
     except InvalidInput as error:
         raise InvalidInput(str(error).replace("layer:", "archive:", 1)) from None
+
+
+class _Source:
+    """Chunks, and whether an error came from them."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.has_failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._chunks
+        except BaseException:
+            self.has_failed = True
+            raise
 
 
 class _Extractor:

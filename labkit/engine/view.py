@@ -77,7 +77,12 @@ def readable(container: Container, *, whole: bool = True) -> View:
 
 def of_layers(layers: Sequence[str], place: str, points: Sequence[MountPoint] = ()) -> View:
     """A view to read from, of layers alone, the topmost first. ``place`` is any directory; nothing is seen in it later."""
-    return _in_thread(lambda: _made(place, lambda place: _mount_to_read(layers, place), _mounted(points)))
+
+    def attach(root: str) -> None:
+        _mount_points(points, root)
+        _make_readonly(root, recursive=True)
+
+    return _in_thread(lambda: _made(place, lambda place: _mount_to_read(layers, place), attach))
 
 
 @contextmanager
@@ -87,9 +92,7 @@ def writable(container: Container) -> Iterator[View]:
         _refuse_removed(container)
         view = _of_running(container, whole=True, readonly=False)
         if view is None:
-            overlay = container.engine.store.snapshots.overlay(container.record.Snapshot)
-            attach = _mounted(_points(container), container.record.HostConfig.ReadonlyRootfs)
-            with _in_thread(lambda: _made(container.engine.run, lambda place: _mount_at(overlay.mount, place), attach)) as view:
+            with _of_stopped(container) as view:
                 yield view
             return
     with view:
@@ -99,6 +102,30 @@ def writable(container: Container) -> Iterator[View]:
 def _refuse_removed(container: Container) -> None:
     if container.is_removed:
         raise NotFound(f"No such container: {container.id}")
+
+
+def _of_running(container: Container, whole: bool, readonly: bool) -> View | None:
+    """A view of a container that runs, with its lock held; None if it does not, or ends right now."""
+    if not container.state.alive:
+        return None
+    points = _points(container) if whole else ()
+    init = container.state.Init
+    try:
+        return _in_thread(lambda: _copied(init.Pid, init.StartTime, points, readonly, container.engine.run))
+    except NotFound:
+        return None
+
+
+def _of_stopped(container: Container) -> View:
+    """A view to write to of a container that does not run."""
+    overlay, points = container.engine.store.snapshots.overlay(container.record.Snapshot), _points(container)
+
+    def attach(root: str) -> None:
+        _mount_points(points, root)
+        if container.record.HostConfig.ReadonlyRootfs:
+            _make_readonly(root, recursive=False)
+
+    return _in_thread(lambda: _made(container.engine.run, lambda place: _mount_at(overlay.mount, place), attach))
 
 
 def _points(container: Container) -> tuple[MountPoint, ...]:
@@ -180,30 +207,20 @@ def _mount_to_read(layers: Sequence[str], place: str) -> str:
     return f"{place}/root"
 
 
-def _mounted(points: Sequence[MountPoint], readonly: bool = False) -> Callable[[str], None]:
-    """Of a container that does not run: its volumes and binds, mounted anew. One whose source is gone is left out."""
-
-    def attach(root: str) -> None:
-        for point in points:
-            if point.Type != "tmpfs" and os.path.exists(point.Source):
-                words = ["rbind", "rprivate", *(() if point.RW else ("ro",))]
-                mounts.mount(point.Source, point.Destination, None, words, root)
-        if readonly:
-            mounts.remount_readonly(root)
-
-    return attach
+def _mount_points(points: Sequence[MountPoint], root: str) -> None:
+    """Volumes and binds of a container that does not run, mounted anew. One whose source is gone is left out."""
+    for point in points:
+        if point.Type != "tmpfs" and os.path.exists(point.Source):
+            words = ["rbind", "rprivate", *(() if point.RW else ("ro",))]
+            mounts.mount(point.Source, point.Destination, None, words, root)
 
 
-def _of_running(container: Container, whole: bool, readonly: bool) -> View | None:
-    """A view of a container that runs, with its lock held; None if it does not, or ends right now."""
-    if not container.state.alive:
-        return None
-    points = _points(container) if whole else ()
-    init = container.state.Init
+def _make_readonly(path: str, recursive: bool) -> None:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        return _in_thread(lambda: _copied(init.Pid, init.StartTime, points, readonly, container.engine.run))
-    except NotFound:
-        return None
+        syscalls.mount_setattr(fd, syscalls.MOUNT_ATTR_RDONLY, recursive=recursive)
+    finally:
+        os.close(fd)
 
 
 def _copied(pid: int, start_time: int, points: Sequence[MountPoint], readonly: bool, place: str) -> View:

@@ -20,7 +20,10 @@ from labkit.image.container_config import ContainerConfig
 from labkit.image.images import Images
 from labkit.lessons.rootfs import busybox_root
 from labkit.storage.store import Store
+from tests.container_files import until_said
 from tests.containers import SECONDS, SLEEP, Make, create_in, ran, said
+
+_FILES = "echo hi > /made; mkdir /d; ln -s /d /link; ln -s ../nosuch/../x /d/dangling; ln -s loop /loop; chmod 4755 /made; echo ready; "
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +68,7 @@ def engine(engine_root: Path, engine_run: str) -> Iterator[Engine]:
     yield made
     for container in made.containers.list(all=True):
         container.remove(force=True, volumes=True)
+    made.volumes.prune(all=True)
     made.close()
 
 
@@ -114,3 +118,14 @@ def out(run: Callable[..., tuple[int, str]]) -> Callable[..., str]:
         return text.strip()
 
     return output
+
+
+@pytest.fixture(params=["running", "stopped"])
+def box(request: pytest.FixtureRequest, start: Make) -> Container:
+    """A container with a few files, running or not."""
+    script = _FILES + ("sleep 1000" if request.param == "running" else "")
+    box = start("sh", "-c", script, name="box", Binds=("vol:/data",))
+    until_said(box, "ready")
+    if request.param == "stopped":
+        assert box.exited.wait(SECONDS)
+    return box
