@@ -29,7 +29,7 @@ import pytest
 from labkit.linux import mounts, processes, syscalls
 
 ROOT = Path(__file__).parent
-pytest_plugins = ["tests.registries"]
+pytest_plugins = ["tests.chaos", "tests.registries"]
 SETTLE_SECONDS = 2.0
 
 hypothesis.settings.register_profile("labkit", deadline=None, database=None)  # other users slow us down; nothing is written here
