@@ -42,7 +42,7 @@ def run(settings: Settings, config: str) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``LabError`` for what keeps it from beginning."""
     hosts = settings.hosts or (f"unix://{settings.exec_root}/labkit.sock",)
     sockets: list[socket.socket] = []
-    with Engine(settings.data_root, settings.exec_root, config=config, cgroup_parent=settings.cgroup_parent) as engine:
+    with Engine(settings.data_root, settings.exec_root, config=config, cgroup_parent=settings.cgroup_parent, bip=settings.bip) as engine:
         pid_file = _write_pid(f"{settings.exec_root}/daemon")
         try:
             sockets += (listen(socket_path(host), settings.group) for host in hosts)

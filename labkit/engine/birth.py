@@ -50,6 +50,7 @@ def bear(container: Container) -> None:
         state = State("running", init, monitor, StartedAt=moment, FinishedAt=container.state.FinishedAt)
         container.save(State=state, HasBeenStarted=True)
         container.exited.clear()
+        engine.networks.attend(container)
         while container.pending:
             container.pending.pop(0).connect(container.run_directory)
         if not (container.record.Config.OpenStdin or container.record.Config.Tty):
@@ -69,14 +70,15 @@ def plan(container: Container) -> Plan:
     joined = _joined(container)
     hostname = _hostname(container)
     user = passwd.resolve(record.Config.User, record.HostConfig.GroupAdd, passwd.in_layers(layers))
-    etc_files.write(container.directory, hostname, record.HostConfig, engine.networks.addresses(container))
+    networks = engine.networks
+    etc_files.write(container.directory, hostname, record.HostConfig, networks.addresses(container), networks.resolver(container))
     share_memory(container)
     setting = oci.Setting(container.directory, _files(container), user, hostname, engine.cgroup_parent, joined)
     spec = oci.configuration(record, setting)
     oci.write(container.directory, spec)
     overlay = engine.store.snapshots.overlay(record.Snapshot)
     root = MountRoot("overlay", "overlay", f"{container.directory}/rootfs", overlay.options)
-    return planner.create_plan(spec, container.id, container.directory, engine.runtime_root, (root,))
+    return planner.create_plan(spec, container.id, container.directory, engine.runtime_root, (root,), networks.steps(container))
 
 
 def _who(pid: int) -> tuple[Process, Process]:

@@ -22,7 +22,7 @@ from dataclasses import field
 
 from labkit import codec
 from labkit.engine import times
-from labkit.engine.config import Config, EndpointSettings, HostConfig, NetworkingConfig
+from labkit.engine.config import Config, EndpointSettings, HostConfig, NetworkingConfig, PortBinding
 from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.records import record
 
@@ -110,7 +110,11 @@ class Record:
     Driver: str = "overlay2"
     Platform: str = "linux"
     Endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    """What it has in its networks now, or had last, by the network's name."""
+    """What it has in its networks while it runs, by the network's name."""
+    Ports: Mapping[str, tuple[PortBinding, ...]] = field(default_factory=dict)
+    """Where its ports are found on the machine while it runs."""
+    Left: tuple[str, ...] = ()
+    """The IDs of networks that it was taken out of, though it was made to be in them."""
 
     @property
     def path(self) -> str:

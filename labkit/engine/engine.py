@@ -57,8 +57,12 @@ class Engine:
         config: str = images.CONFIG,
         cgroup_parent: str = CGROUP_PARENT,
         waiting: Callable[[], None] | None = None,
+        bip: str = "",
     ) -> None:
-        """``Conflict`` if another engine has this root. ``config`` is the daemon.json, ``waiting`` as in ``Store``."""
+        """``Conflict`` if another engine has this root.
+
+        ``config`` is the daemon.json, ``waiting`` as in ``Store``; ``bip`` address and subnet of the default bridge, as 172.17.0.1/16.
+        """
         self.root, self.run, self.cgroup_parent = os.path.realpath(root), run, cgroup_parent
         self.runtime_root = f"{run}/containers"
         self.is_closing = False
@@ -75,7 +79,7 @@ class Engine:
         self.checks = health.Checks()
         self.followers: list[Follower] = [self.checks]
         """Who is told when a container has started and ended: filled before ``recovery`` runs, below."""
-        self.networks = Networks(self)
+        self.networks = Networks(self, bip)
         self.volumes = Volumes(self)
         self.execs = Execs(self)
         self.containers = Containers(self)
@@ -120,6 +124,7 @@ class Engine:
         self.supervisor.close()
         for container in self.containers.list(all=True):
             container.let_go()
+        self.networks.close()
         for directory in cgroups.directories(self.cgroup_parent, cgroups.detect()):
             with suppress(OSError):  # it is not empty, or was never made
                 os.rmdir(directory)

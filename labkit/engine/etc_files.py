@@ -1,7 +1,8 @@
 """The three files of /etc that say who a container is and where to ask for others: ``hostname``, ``hosts``, ``resolv.conf``.
 
 They lie in the container's directory on the host and are bound into its file system, so that no layer has them. Each is written when
-the container is started and has none yet; a user who edits one inside keeps the edit until the container is removed.
+the container is started and has none yet; a user who edits one inside keeps the edit until the container is removed. But ``hosts`` of
+a container that has addresses is written anew at each start, as in Docker: they may be others than the last time.
 
 Source: ``man 5 hosts``, ``man 5 resolv.conf``; moby's ``libnetwork/etchosts``.
 """
@@ -24,18 +25,36 @@ ff02::2\tip6-allrouters
 """
 
 
-def write(directory: str, hostname: str, host: HostConfig, addresses: Sequence[tuple[str, str]] = ()) -> None:
-    """Write those that are missing. ``addresses``: pairs of an address and the names that it has, for the container's own."""
-    texts: dict[str, Iterable[str]] = {"hostname": (f"{hostname}\n",), "hosts": _hosts(host, addresses), "resolv.conf": _resolver(host)}
+def write(directory: str, hostname: str, host: HostConfig, addresses: Sequence[tuple[str, str]] = (), resolver: str = "") -> None:
+    """Write those that are missing. ``addresses``: pairs of an address and the names that it has, for the container's own.
+
+    ``resolver``: the nameserver that knows the names of containers, "" where there is none.
+    """
+    texts = {"hostname": (f"{hostname}\n",), "resolv.conf": _resolver(host, resolver)}
     for name, text in texts.items():
-        path = f"{directory}/{name}"
-        if not os.path.exists(path):
-            try:
-                with open(path, "w") as file:
-                    file.writelines(text)
-                os.chmod(path, 0o644)
-            except OSError as error:
-                raise KernelError.of(error, "write", path) from None
+        if not os.path.exists(f"{directory}/{name}"):
+            _write(f"{directory}/{name}", text)
+    if addresses or not os.path.exists(f"{directory}/hosts"):
+        write_hosts(directory, host, addresses)
+
+
+def write_hosts(directory: str, host: HostConfig, addresses: Sequence[tuple[str, str]]) -> None:
+    """Write ``hosts`` alone: the container's addresses are others now. The file stays the one that is bound into it."""
+    _write(f"{directory}/hosts", _hosts(host, addresses))
+
+
+def write_resolver(directory: str, host: HostConfig, resolver: str) -> None:
+    """Write ``resolv.conf`` alone: it has come into a network with names, or out of the last one."""
+    _write(f"{directory}/resolv.conf", _resolver(host, resolver))
+
+
+def _write(path: str, text: Iterable[str]) -> None:
+    try:
+        with open(path, "w") as file:
+            file.writelines(text)
+        os.chmod(path, 0o644)
+    except OSError as error:
+        raise KernelError.of(error, "write", path) from None
 
 
 def _hosts(host: HostConfig, addresses: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -50,19 +69,42 @@ def _hosts(host: HostConfig, addresses: Sequence[tuple[str, str]]) -> Iterator[s
         yield f"{address}\t{names}\n"
 
 
-def _resolver(host: HostConfig) -> Iterator[str]:
-    """The host's, with what the user gave in its place."""
+def _resolver(host: HostConfig, resolver: str) -> Iterator[str]:
+    """The machine's, with what the user gave in its place."""
     given = {"nameserver": host.Dns, "search": host.DnsSearch, "options": host.DnsOptions}
-    for line in _of_host("/etc/resolv.conf").splitlines(keepends=True):
+    lines = [line.rstrip("\n") for line in _of_machine(host)]
+    servers = (resolver,) if resolver else host.Dns
+    for line in lines:
         word = line.split(maxsplit=1)[:1]
-        if not word or not given.get("search" if word[0] == "domain" else word[0]):
-            yield line if line.endswith("\n") else line + "\n"
-    for address in host.Dns:
+        key = "search" if word[:1] == ["domain"] else "".join(word)
+        if not given.get(key) and not (key == "nameserver" and servers):
+            yield f"{line}\n"
+    for address in servers:
         yield f"nameserver {address}\n"
     if host.DnsSearch and host.DnsSearch != (".",):
         yield f"search {' '.join(host.DnsSearch)}\n"
     if host.DnsOptions:
         yield f"options {' '.join(host.DnsOptions)}\n"
+    elif resolver:
+        yield "options ndots:0\n"
+
+
+def _of_machine(host: HostConfig) -> list[str]:
+    """The machine's lines; but a nameserver on the machine's loopback is none that a container reaches in its own."""
+    lines = _of_host("/etc/resolv.conf").splitlines()
+    if host.NetworkMode == "host":
+        return lines
+    kept = [line for line in lines if not _is_on_loopback(line)]
+    if len(kept) < len(lines) and not any(line.startswith("nameserver") for line in kept):
+        # systemd-resolved listens at 127.0.0.53, and writes down here whom it asks itself.
+        others = _of_host("/run/systemd/resolve/resolv.conf").splitlines()
+        kept += [line for line in others if line.startswith("nameserver") and not _is_on_loopback(line)]
+    return kept
+
+
+def _is_on_loopback(line: str) -> bool:
+    words = line.split()
+    return len(words) > 1 and words[0] == "nameserver" and (words[1].startswith("127.") or words[1] == "::1")
 
 
 def _of_host(path: str) -> str:

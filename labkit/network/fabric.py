@@ -89,10 +89,13 @@ class Fabric:
         with self._lock:
             self._published.pop(name, None)
 
-    def repair(self) -> bool:
-        """Make the table anew, if it is there no more or not whole; whether that was so."""
+    def repair(self, ports: bool = False) -> bool:
+        """Make the table anew, if it is there no more or not whole; whether that was so.
+
+        A port whose rule is missing may be one whose step has not been applied yet; with ``ports`` it counts.
+        """
         with self._lock:
-            if not self._networks or nat.is_whole([*self._networks.values()], {}, self.table):
+            if not self._networks or nat.is_whole([*self._networks.values()], self._published if ports else {}, self.table):
                 return False
             _log.warning("the rules of table %s were deleted by somebody else: made anew", self.table)
             self.renew()

@@ -1,9 +1,9 @@
 """A network as the kernel sees it: a bridge with an address, and the subnet that is reached through it.
 
-    >>> from labkit.network.subnet import Subnet
-    >>> blue = Subnet("labkit0", "172.17.0.0/16", "172.17.0.1")
-    >>> blue.gateway_with_prefix, mac("172.17.0.2")
-    ('172.17.0.1/16', '02:42:ac:11:00:02')
+>>> from labkit.network.subnet import Subnet
+>>> blue = Subnet("labkit0", "172.17.0.0/16", "172.17.0.1")
+>>> blue.gateway_with_prefix, mac("172.17.0.2")
+('172.17.0.1/16', '02:42:ac:11:00:02')
 """
 
 from __future__ import annotations
