@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
-from labkit.engine import image_filters, image_use
+from labkit.engine import image_filters, image_use, root_layer
 from labkit.engine.image_use import Holder
 from labkit.errors import InvalidInput, LabError, NotFound
 from labkit.image import platforms, references
@@ -290,7 +290,9 @@ class ImageStore:
             self._collect()
 
     def _collect(self) -> int:
-        return self.images.collect(*self._cache().keep()).bytes
+        blobs, chains = self._cache().keep()
+        root_layer.tidy(self.store, chains | self.images.keep()[1])
+        return self.images.collect(blobs, chains).bytes
 
 
 def changed(changes: Sequence[str]) -> ContainerConfig:

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from labkit.errors import Conflict, NotFound
 from labkit.storage import union
+from labkit.storage.layers import snapshot_name
 
 if TYPE_CHECKING:
     from labkit.engine.engine import Engine
     from labkit.image.image import Image
     from labkit.storage.snapshots import Snapshot, Snapshots
+    from labkit.storage.store import Store
 
 _DIRECTORIES = ("/dev", "/proc", "/sys")
 _FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv")
@@ -65,6 +69,17 @@ def _make(snapshots: Snapshots, top: str | None, name: str) -> str:
         snapshots.remove(key)
         raise
     return name
+
+
+def tidy(store: Store, chains: Iterable[str]) -> None:
+    """Take away those of images that are gone, if no container stands on them; ``chains`` are the layers that are kept."""
+    if not os.path.isdir(f"{store.root}/snapshots"):
+        return  # a store of blobs alone, which may be where no snapshots can be
+    kept = frozenset(map(snapshot_name, chains))
+    for snapshot in store.snapshots.list():
+        if snapshot.committed and snapshot.name == f"{snapshot.parent}-init" and snapshot.parent not in kept:
+            with suppress(Conflict):  # a container stands on it
+                store.snapshots.remove(snapshot.name)
 
 
 def _is_missing(path: str, below: list[str]) -> bool:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _ANONYMOUS = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_LONGEST_NAME = 200  # with what is put around it while it is made or removed, it is still the name of a file
 _FILE = "volume.json"
 
 
@@ -98,7 +99,7 @@ class Volumes:
     def get(self, name: str) -> Volume:
         """``NotFound`` in Docker's words."""
         missing = NotFound(f"get {name}: no such volume")
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
             raise missing
         path = f"{self.directory}/{name}/{_FILE}"
         try:
@@ -294,8 +295,8 @@ def _check(name: str) -> None:
     if not _NAME.fullmatch(name):
         allowed = 'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
         raise InvalidInput(f'create {name[:255]}: "{name[:255]}" includes invalid characters for a local volume name, {allowed}')
-    if len(name) > 200:
-        raise InvalidInput(f"create {name[:64]}…: a volume name of {len(name)} characters is too long, 200 are allowed")
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInput(f"create {name[:64]}…: a volume name of {len(name)} characters is too long, {_LONGEST_NAME} are allowed")
 
 
 def _copied(layers: Sequence[str], path: str, target: str, place: str) -> bool:

@@ -69,6 +69,9 @@ def engine(engine_root: Path, engine_run: str) -> Iterator[Engine]:
     for container in made.containers.list(all=True):
         container.remove(force=True, volumes=True)
     made.volumes.prune(all=True)
+    for image in made.images.images.list():
+        if not any(name.familiar == "busybox:latest" for name in image.names):
+            made.images.remove(image.id, force=True)
     made.close()
 
 

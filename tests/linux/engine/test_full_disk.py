@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from labkit.engine import commits, files
 from labkit.engine.engine import Engine
 from labkit.errors import KernelError
 from labkit.linux import mounts
+from tests.container_files import archive
 from tests.containers import SECONDS, create_in, ran
 
 
@@ -92,3 +94,21 @@ def test_an_end_that_could_not_be_written_is_found_by_the_next_engine(small: Eng
         assert (found.state.Status, found.state.ExitCode) == ("exited", 137)
         assert not os.path.exists(found.run_directory) and not found.cgroup.exists()
         found.remove()
+
+
+def test_a_commit_and_a_copy_fail_and_leave_what_was_there(small: Engine) -> None:
+    box = create_in(small, "true", name="box")
+    files.put_archive(box, "/", archive(("big", os.urandom(2 << 20))))
+    blobs, images = set(small.store.blobs.list()), [image.id for image in small.images.images.list()]
+    snapshots = {snapshot.name for snapshot in small.store.snapshots.list()}
+    ballast = Path(small.root, "ballast")
+    free = os.statvfs(small.root)
+    ballast.write_bytes(bytes(free.f_bavail * free.f_bsize - (1 << 20)))
+    with pytest.raises(KernelError, match="ENOSPC"):
+        commits.commit(box, "me/big:1")
+    with pytest.raises(KernelError, match="ENOSPC"):
+        files.put_archive(box, "/", archive(("more", os.urandom(2 << 20))))
+    ballast.unlink()
+    assert set(small.store.blobs.list()) == blobs and [image.id for image in small.images.images.list()] == images
+    assert {snapshot.name for snapshot in small.store.snapshots.list()} == snapshots
+    assert commits.commit(box, "me/big:1").size > 2 << 20 and ran(box) == 0
