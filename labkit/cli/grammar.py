@@ -57,6 +57,7 @@ class Command(click.Command):
     at_most: int | None = None
     metavar: str = ""
     needs_root: bool = True
+    allow_extra_args = True  # what is too much is told in other words than click's
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """``[OPTIONS] IMAGE [IMAGE...]``."""
@@ -76,8 +77,11 @@ class Command(click.Command):
         given = len(ctx.params.get("words") or ())
         if ctx.resilient_parsing:  # a shell asks how the line could go on
             return rest
+        if ctx.args and self.at_most == 0:
+            raise Mistake(f"{ctx.find_root().info_name}: '{ctx.command_path}' accepts no arguments", ctx)
         if given < self.at_least or (self.at_most is not None and given > self.at_most):
-            raise Mistake(f"labkit: '{ctx.command_path}' requires {_arguments(given, self.at_least, self.at_most)}", ctx)
+            required = _arguments(given, self.at_least, self.at_most)
+            raise Mistake(f"{ctx.find_root().info_name}: '{ctx.command_path}' requires {required}", ctx)
         return rest
 
     def invoke(self, ctx: click.Context) -> object:
@@ -145,7 +149,7 @@ class Group(click.Group):
 
             near = difflib.get_close_matches(args[0], names, 1, 0.7)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            raise Mistake(f"labkit: unknown command: {ctx.command_path} {args[0]}{meant}", ctx, exits.USAGE)
+            raise Mistake(f"{ctx.find_root().info_name}: unknown command: {ctx.command_path} {args[0]}{meant}", ctx, exits.USAGE)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

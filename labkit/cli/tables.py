@@ -6,7 +6,8 @@
     >>> tables.lines(columns, [{"ID": "a752e4a2727b", "Size": "1.98MB"}], "{{.ID}} has {{.Size}}")
     ['a752e4a2727b has 1.98MB']
 
-A row is a mapping from the names that ``--format`` knows to text; ``Column`` says which of them the table shows, and what stands above.
+A row is a mapping from the names that ``--format`` knows to what they stand for, as a rule text; ``Column`` says which of them the table
+shows, and what stands above.
 Source: docker's "Format command and log output"; Go's text/tabwriter (cells of at least 10, padded by 3). Seen in notebook 05.
 """
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 from labkit.cli import templates
 
-Row = Mapping[str, str]
+Row = Mapping[str, object]
 
 _CELL, _PADDING = 10, 3
 
@@ -38,7 +39,7 @@ def lines(columns: Sequence[Column], rows: Iterable[Row], form: str) -> list[str
     kind, _, template = form.partition(" ")
     if kind in ("", "table") and not template.strip():
         shown = [column for column in columns if column.shown]
-        return aligned([[column.heading for column in shown], *([row[column.field] for column in shown] for row in rows)])
+        return aligned([[column.heading for column in shown], *([str(row[column.field]) for column in shown] for row in rows)])
     if form == "json":
         return [_json(row) for row in rows]
     whole = kind != "table"

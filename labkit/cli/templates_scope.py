@@ -95,6 +95,8 @@ def path(value: object, path: str) -> object:
     for name in path[1:].split("."):
         if not isinstance(value, Mapping):
             raise InvalidInput(f"template parsing error: {path}: can't evaluate field {name}: {text(value)} has no fields")
+        if name not in value:  # Go knows ID where JSON says Id
+            name = next((key for key in value if isinstance(key, str) and key.lower() == name.lower()), name)
         if name not in value:
             there = ", ".join(sorted(map(str, value))) or "none"
             raise InvalidInput(f"template parsing error: {path}: can't evaluate field {name}: there is {there}")

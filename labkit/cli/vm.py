@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli import engines, progress
+from labkit.cli import engines, exits, progress
 from labkit.cli.grammar import HELP, Command, Group, command, switch, value
 from labkit.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from labkit.engine.images import ImageStore
     from labkit.image.image import Image
+    from labkit.lab.comparison.experiment import Step
     from labkit.vm.machine import Machine
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -83,7 +86,57 @@ def _booting() -> Command:
     return boot
 
 
-vm.add_command(_booting())
+def _comparing() -> Command:
+    @command("compare", "[OPTIONS]", at_most=0)
+    @value("--accel", default="auto", help="auto, kvm or tcg: the processor's help, or emulation (default auto)")
+    @value("--image", default="busybox", help="The image that both sides run (default busybox)")
+    @switch("--json", help="Print all values as JSON, for programs")
+    @value("-m", "--memory", kind="bytes", default="128m", help="Memory of the virtual machine (default 128m)")
+    @value("--repetitions", kind="int", default="3", help="How often each is measured, in turns (default 3)")
+    def compare(accel: str, image: str, json: bool, memory: str, repetitions: str) -> int:
+        """Measure a container and a virtual machine of the same image, in turns, and say what each costs here."""
+        from labkit.lab.comparison import experiment
+
+        store = engines.engine()
+        _image(store, image)
+        with _progress() as report:
+            result = experiment.compare(
+                store.images,
+                image,
+                repetitions=_number("--repetitions", repetitions, 1, 1000),
+                kvm=_acceleration(accel),
+                memory=size("--memory", memory),
+                report=report,
+            )
+        if json:
+            import json as module
+
+            print(module.dumps(result.encoded(), indent=2, ensure_ascii=False))
+        else:
+            print(result.table())
+            print("\nPublished:", *result.published, result.caution, sep="\n  ")
+        return exits.DONE
+
+    return compare
+
+
+for made in (_booting(), _comparing()):
+    vm.add_command(made)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Step], None]]:
+    """A bar on stderr where that is a terminal, else a line for each step."""
+    if not sys.stderr.isatty():
+        yield lambda step: print(f"[{step.done + 1}/{step.total}] {step.words}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step: bar.update(task, total=step.total, completed=step.done, description=step.words)
 
 
 def _run(booted: Machine, arguments: tuple[str, ...], image: Image) -> int:

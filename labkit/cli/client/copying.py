@@ -79,6 +79,7 @@ def _out(daemon: Api, container: str, path: str, target: str, follow: bool, arch
 
 def _in(daemon: Api, source: str, container: str, path: str, follow: bool, archive: bool) -> int:
     address = f"/containers/{container}/archive"
+    directory = source != "-" and local_files.is_directory(source, follow)
     link = _stat(daemon, container, path)
     if link and link.linkTarget:
         linked = link.linkTarget
@@ -91,7 +92,6 @@ def _in(daemon: Api, source: str, container: str, path: str, follow: bool, archi
             raise Failed(f'destination "{container}:{path}" must be a directory')
         place, chunks = Place(path, True, True), iter(lambda: sys.stdin.buffer.read(1 << 16), b"")
     else:
-        directory = local_files.is_directory(source, follow)
         place = _placed(there, directory, _base(source))
         chunks = local_files.archive(source, place.name, follow, counted)
     owner = True if archive else None

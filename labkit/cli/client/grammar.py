@@ -111,6 +111,8 @@ class Run(Program):
 
 def program_code(said: str) -> int:
     """The exit code for a program that did not begin, of which the daemon says why."""
+    if not said.startswith("Error response from daemon"):
+        return NOT_STARTED
     if any(words in said for words in ("executable file not found", "no such file or directory", "system cannot find the file specified")):
         return NOT_FOUND
     if any(words in said for words in ("permission denied", "is a directory")):

@@ -20,9 +20,10 @@ from labkit.cli.client import api, complete
 from labkit.cli.client.api import Api
 from labkit.cli.client.grammar import Failed, ask, option, say
 from labkit.cli.grammar import switch
-from labkit.errors import LabError, NotFound
+from labkit.errors import InvalidInput, LabError, NotFound
 
 _FORMAT = "Format output using a custom template: 'json' or a Go 'TEMPLATE'"
+_BAD_TEMPLATE = 64  # EX_USAGE of sysexits.h
 _PATHS = {
     "container": "/containers/{}/json",
     "image": "/images/{}/json",
@@ -58,7 +59,10 @@ def show(words: Sequence[str], form: str, types: Sequence[str], size: bool = Fal
     """Print what is there; what is not is complained of afterwards."""
     from labkit.cli import templates
 
-    template = templates.parse("{{json .}}" if form == "json" else form) if form else None
+    try:
+        template = templates.parse("{{json .}}" if form == "json" else form) if form else None
+    except InvalidInput as error:
+        raise Failed(str(error), _BAD_TEMPLATE) from None
     found: list[str] = []
     complaints: list[str] = []
     with api.connect() as daemon:

@@ -70,7 +70,7 @@ ps = _listing("ps")
 ls = _listing("ls")
 
 
-def row(each: Listed, whole: bool) -> dict[str, str]:
+def row(each: Listed, whole: bool) -> dict[str, object]:
     """What ``--format`` can name of a container; ``whole`` with nothing cut off."""
     names = [name.removeprefix("/") for name in each.Names if whole or name.count("/") == 1]
     mounts = [mount.Name or mount.Source for mount in each.Mounts]
@@ -92,7 +92,7 @@ def row(each: Listed, whole: bool) -> dict[str, str]:
         "Mounts": ",".join(name if whole else human.shortened(name, 15) for name in mounts),
         "LocalVolumes": str(sum(mount.Driver == "local" for mount in each.Mounts)),
         "Networks": ",".join(sorted(each.NetworkSettings.Networks)),
-        "Platform": "",
+        "Platform": None,
     }
 
 

@@ -32,9 +32,9 @@ _CELL, _PADDING = 20, 3
 @option("--until", help='Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)')
 def logs(words: tuple[str, ...], details: bool, follow: bool, since: str, tail: str, timestamps: bool, until: str) -> None:
     """Fetch the logs of a container."""
-    bounds = {"since": parameter("since", since), "until": parameter("until", until)}
     with api.connect() as daemon:
         found = daemon.read(answers.Inspected, f"/containers/{words[0]}/json")
+        bounds = {"since": parameter("since", since), "until": parameter("until", until)}
         switches = {"details": details or None, "follow": follow or None, "timestamps": timestamps or None}
         frames = Frames()
         for chunk in daemon.bytes(f"/containers/{found.Id}/logs", stdout=True, stderr=True, tail=tail, **switches, **bounds):

@@ -24,7 +24,7 @@ from labkit.cli.client import answers, api, complete, creating, terminal
 from labkit.cli.client.api import Api
 from labkit.cli.client.body import body
 from labkit.cli.client.foreground import Foreground
-from labkit.cli.client.grammar import NOT_STARTED, Failed, Program, Run, ask, each, option, say
+from labkit.cli.client.grammar import NOT_STARTED, Failed, Run, ask, each, option, say
 from labkit.cli.client.options import options
 from labkit.cli.client.streams import Connection
 from labkit.cli.client.terminal import DetachKeys
@@ -60,7 +60,7 @@ def run(words: tuple[str, ...], detach: bool, detach_keys: str, sig_proxy: bool,
         return _begin(daemon, id, seen, removed=bool(given["rm"]))
 
 
-@ask("create", "IMAGE [COMMAND] [ARG...]", at_least=1, kind=Program, help_names=("--help",), complete=images)
+@ask("create", "IMAGE [COMMAND] [ARG...]", at_least=1, kind=Run, help_names=("--help",), complete=images)
 @options
 def create(words: tuple[str, ...], **given: object) -> int:
     """Create a new container."""

@@ -76,7 +76,7 @@ def _verbose(found: DiskUsage) -> Iterator[str]:
     yield "\nContainers space usage:\n"
     names = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
     rows = [listing.row(each, False) | {"Size": human.size(each.SizeRw)} for each in found.Containers]
-    yield from tables.aligned([_CONTAINERS, *([row[name] for name in names] for row in rows)])
+    yield from tables.aligned([_CONTAINERS, *([str(row[name]) for name in names] for row in rows)])
     yield "\nLocal Volumes space usage:\n"
     known = [volumes.row(each) for each in found.Volumes]
     yield from tables.aligned([("VOLUME NAME", "LINKS", "SIZE"), *((row["Name"], row["Links"], row["Size"]) for row in known)])

@@ -35,8 +35,13 @@ class Kind(click.ParamType[object]):
         try:
             return self.read(value)
         except ValueError as error:
-            forms = ", ".join(sorted(param.opts, key=len)) if param else self.name
+            forms = ", ".join([form for form in param.opts if len(form) == 2] + [_long(param)]) if param else self.name
             raise click.BadParameter(f'invalid argument "{value}" for "{forms}" flag: {error}', ctx, param) from None
+
+
+def _long(param: click.Parameter) -> str:
+    """The name of an option that stands in the help, not one that it had long ago."""
+    return f"--{str(param.name).replace('_', '-')}"
 
 
 def _int(text: str) -> int:

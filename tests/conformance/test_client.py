@@ -1,0 +1,361 @@
+"""Two clients of the same daemon, docker and labkit: the same lines typed print the same and end with the same exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import dockerd
+from tests.command_lines import Program, Result
+
+pytestmark = pytest.mark.skipif(dockerd.missing(), reason="docker is not installed")
+
+APPLETS = ("sh", "sleep", "cat", "true", "false", "id", "env", "ps", "tty", "kill", "ls", "stty", "seq", "touch", "rm", "mkdir", "tail")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="labkit-") as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def host(place: Path) -> Iterator[str]:
+    """The address of a daemon that has an image of busybox."""
+    rootfs = place / "rootfs"
+    (rootfs / "bin").mkdir(parents=True)
+    (rootfs / "etc").mkdir()
+    (rootfs / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    shutil.copy(shutil.which("busybox") or "busybox is not installed", rootfs / "bin/busybox")
+    for applet in APPLETS:
+        (rootfs / "bin" / applet).symlink_to("busybox")
+    with dockerd.serving(place) as address:
+        shutil.make_archive(str(place / "image"), "tar", rootfs)
+        Program(["docker"], _environment(place, address)).says("import", "-c", 'CMD ["sh"]', f"{place}/image.tar", "busybox")
+        yield address
+
+
+def _environment(place: Path, address: str) -> dict[str, str]:
+    return {"DOCKER_HOST": address, "DOCKER_CONFIG": f"{place}/client", "DOCKER_BUILDKIT": "0", "TZ": "UTC", "HOME": str(place)}
+
+
+@pytest.fixture
+def clients(place: Path, host: str) -> Iterator[list[Program]]:
+    labkit = os.path.join(os.path.dirname(sys.executable), "labkit")
+    made = [Program([program], _environment(place, host)) for program in ("docker", labkit)]
+    yield made
+    clear(made[0])
+
+
+def clear(docker: Program) -> None:
+    """No container and no volume is left."""
+    if left := docker.says("ps", "--all", "--quiet").split():
+        docker.says("rm", "--force", *left)
+    docker.says("volume", "prune", "--force")
+
+
+# A line is typed in both; \\s is a space within a word. `n` names the container of the line, which each client has its own of.
+SCENARIOS = {
+    "life": """\
+run -d --name box -l a=b -e X=y -w /bin --network none --hostname h busybox sleep 1000
+ps
+ps -a --no-trunc
+ps -q
+ps --format json
+ps --format table\\s{{.Names}}\\t{{.Status}}\\t{{.Command}}
+ps --format {{.ID}}|{{.Image}}|{{.Labels}}|{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}|{{.Size}}
+ps -f name=bo
+ps -f name=nosuch
+ps -s
+inspect -f {{.Name}}|{{.Config.Env}}|{{.HostConfig.NetworkMode}}|{{json\\s.Config.Labels}} box
+exec box sh -c echo\\sout;\\secho\\serr\\s>&2;\\sexit\\s7
+exec -e A=b -w /etc -u 7:8 box sh -c echo\\s$A;\\spwd;\\sid\\s-u;\\sid\\s-g
+exec -d box touch /here
+exec -t box tty
+exec box nosuch
+diff box
+top box -o comm
+port box
+port box 80
+pause box
+exec box true
+ps --format {{.Status}}
+unpause box
+unpause box
+rename box other
+rename nosuch other
+rm other
+kill -s BOGUS other
+kill -s TERM other nosuch
+stop -t 0 other nosuch
+wait other
+ps -a --format {{.Status}}
+start other
+restart -t 0 other
+update -m 64m --memory-swap 64m other
+update other
+stats --no-stream --format {{.Name}} other
+rm -f other nosuch
+rm other
+ps -aq
+""",
+    "run": """\
+run --rm --network none busybox sh -c echo\\sout;\\secho\\serr\\s>&2;\\sexit\\s3
+run --rm --network none busybox nosuchcmd
+run --rm --network none busybox /etc
+run --rm --network none --entrypoint echo busybox a b
+run --rm --network none -e A=1 -e HOME -e NOSUCH busybox env
+run --rm --network none -u 5 -w /etc busybox sh -c pwd;\\sid\\s-u
+run --rm --network none -m 32m --cpus .5 --pids-limit 9 busybox true
+run --rm -t --network none busybox tty
+run --rm --network none --read-only busybox touch /x
+run --rm --network none --tmpfs /t busybox touch /t/x
+run --rm --network none -v /bin:/mine:ro busybox ls /mine/busybox
+run --rm --network none --mount type=bind,src=/nosuch,dst=/x busybox true
+run --rm --network none --init busybox true
+run --rm --network none --cap-drop ALL busybox true
+run --rm --network none --cap-add NOSUCH busybox true
+run --rm --network none -a stdout busybox sh -c echo\\sout;\\secho\\serr\\s>&2
+run -it --network none busybox true
+run -d -a stdout --network none busybox true
+run --rm --network nosuch busybox true
+run --rm --restart always busybox true
+run --pull never nosuch:1
+run --pull sometimes busybox
+run BAD^IMG
+run --name b@d busybox
+create --name made --network none busybox sh -c echo\\shi;\\sexit\\s4
+create --name made --network none busybox
+create -p x busybox
+create nosuch:1 --pull never
+start -a made
+start -ai made
+start made nosuch
+start -a made nosuch
+attach made
+logs made
+logs -t --tail 1 nosuch
+wait made
+inspect -f {{.State.ExitCode}}|{{.State.Status}} made
+commit -m message -a author made made:v1
+inspect -f {{.Comment}}|{{.Author}}|{{.Config.Cmd}} made:v1
+logs --since x made
+logs --until 2020-01-01 made
+inspect -f {{.ID}}|{{.HostConfig.NanoCPUs}} made
+rm made
+""",
+    "refusals": """\
+run
+run --zzzz busybox
+run -Z busybox
+run --name
+run -e
+run -e =x busybox
+run -p x busybox
+run -p 80:70:60 busybox
+run -p 80/x busybox
+run -p 80-82:1-2 busybox
+run -p 1.2.3.4:99999:80 busybox
+run --expose x busybox
+run -v :/a busybox
+run -v a:b:c:d busybox
+run -m foo busybox
+run -m 1m --network none busybox
+run --cpus x busybox
+run --cpus 99 --network none busybox
+run --memory-swappiness 101 busybox
+run --mount x busybox
+run --mount type=bind busybox
+run --mount a=b,dst=/x busybox
+run --mount dst=/a,ro=x busybox
+run --ulimit x busybox
+run --restart x busybox
+run --restart on-failure:x busybox
+run --pid x busybox
+run --uts x busybox
+run --userns x busybox
+run --cgroupns x busybox
+run --network-alias x --network none busybox
+run --network none --network n1 busybox
+run --network name=x,y busybox
+run --device x busybox
+run --device /dev/null:/x:q busybox
+run --log-driver none --log-opt a=b busybox
+run --env-file /nosuch busybox
+run --link a:b:c busybox
+run --mac-address x busybox
+run --sysctl x busybox
+run --storage-opt x busybox
+run --health-retries -1 busybox
+run --no-healthcheck --health-cmd x busybox
+run --health-interval 5 busybox
+run --add-host x busybox
+run --dns x busybox
+run --label =x busybox
+run --security-opt x busybox
+run --security-opt seccomp=/nosuch busybox
+run --blkio-weight-device x busybox
+run --blkio-weight 99999 busybox
+run --device-read-bps x busybox
+run --device-cgroup-rule x busybox
+run --gpus x busybox
+run --attach x busybox
+run --stop-timeout x busybox
+run --init=perhaps busybox
+exec
+exec box
+exec nosuch true
+ps x
+ps -f x
+ps -f x=y
+ps -n x
+ps --all=perhaps
+logs
+logs nosuch
+logs --since x nosuch
+logs -n
+stop
+stop -t x box
+start
+attach nosuch
+kill nosuch
+pause nosuch
+wait nosuch
+top nosuch
+port nosuch
+diff nosuch
+export nosuch
+commit nosuch
+rename a
+update nosuch
+update -m 7m nosuch
+stats --no-stream nosuch
+inspect
+inspect nosuch
+inspect --type container nosuch
+inspect --type image nosuch
+inspect --type network nosuch
+inspect --type volume nosuch
+inspect -f {{.Id busybox
+container inspect nosuch
+cp a b
+cp nosuch:/x y
+cp /nosuch nosuch:/x
+cp nosuch:/x nosuch:/y
+volume rm nosuch
+volume rm -f nosuch
+volume inspect nosuch
+network inspect nosuch
+network rm nosuch
+network connect nosuch nosuch
+-H unix:///nosuch ps
+""",
+    "volumes": """\
+volume create
+volume create --label a=b v1
+volume create v1
+volume ls -f name=v1
+volume ls -q -f name=v1
+volume ls --format json -f name=v1
+volume ls --format {{.Driver}}|{{.Name}}|{{.Labels}} -f label=a
+volume inspect -f {{.Name}}|{{.Labels}}|{{.Scope}} v1
+run --rm --network none -v v1:/data busybox touch /data/x
+run -d --name box --network none -v v1:/data -v /anon busybox sleep 1000
+inspect -f {{range\\s.Mounts}}{{.Type}}|{{.Destination}}|{{.RW}};{{end}} box
+volume rm v1
+rm -fv box
+volume rm v1
+volume prune -f
+volume ls -q
+""",
+    "networks": """\
+network ls
+network ls -q
+network ls --format {{.Name}}|{{.Driver}}|{{.Scope}}|{{.Internal}}|{{.IPv6}}
+network ls -f driver=null
+network ls --no-trunc -f name=host
+network inspect -f {{.Name}}|{{.Driver}} none
+network inspect host
+network rm none
+network disconnect none nosuch
+network prune -f
+""",
+    "copying": """\
+create --name box --network none busybox
+cp PLACE/rootfs/etc/passwd box:/tmp
+cp PLACE/rootfs/etc/passwd box:/etc/copied
+cp PLACE/rootfs/etc box:/new
+cp PLACE/rootfs/etc/. box:/bin
+cp PLACE/rootfs/etc box:/nosuch/deeper
+cp PLACE/rootfs/etc/passwd box:/nosuch/
+cp PLACE/rootfs/etc box:/etc/passwd
+cp -L PLACE/rootfs/bin/sh box:/etc/followed
+cp PLACE/rootfs/bin/sh box:/etc/linked
+diff box
+cp box:/etc/passwd PLACE/out1
+cp box:/etc PLACE/out2
+cp box:/etc/. PLACE/out2
+cp box:/etc PLACE/out1
+cp box:/etc/passwd PLACE/nosuch/
+cp box:/etc/passwd PLACE/nosuch/x
+cp box:/etc/nosuch PLACE
+cp box:/bin/sh PLACE/out3
+cp -L box:/bin/sh PLACE/out4
+cp box:/new PLACE/out2
+export -o PLACE/out5 box
+rm box
+""",
+    "daemon": """\
+system df
+system df --format json
+system df -v
+info -f {{.Driver}}|{{.OSType}}|{{.NCPU}}|{{.ServerVersion}}
+version -f {{.Server.Version}}|{{.Server.APIVersion}}
+system prune -f
+container prune -f
+container ls -a
+container inspect nosuch
+events --since 1 --until 2
+""",
+}
+
+
+def normal(text: str, place: Path) -> str:
+    """What two runs may tell differently: IDs, ages, and who tells it."""
+    for pattern, kept in (
+        (r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b", "ID"),
+        (r"(Less than a|About an?|\d+) (second|minute|hour)s?( ago)?", "AGE"),
+        (r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z| \+0000 UTC)", "MOMENT"),
+        (r"\blabkit\b(?!-)", "docker"),
+        (r"\bSee '", "Run '"),
+        (r"//nosuch", "/nosuch"),
+        (r"time=.*\n", ""),  # docker tells of what goes on inside of it, too
+    ):
+        text = re.sub(pattern, kept, text)
+    return re.sub(" +", " ", text)
+
+
+def typed(program: Program, line: str, place: Path) -> tuple[str, int, str, str]:
+    words = [word.replace("\\s", " ").replace("PLACE", str(place)) for word in line.split()]
+    result: Result = program(*words)
+    out = "".join(sorted(result.out.splitlines(True))) if words[0] == "diff" else result.out  # dockerd has no order of them
+    return line, result.code, normal(out, place), normal(result.err, place)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_both_clients_print_the_same_and_end_alike(name: str, clients: list[Program], place: Path) -> None:
+    told = []
+    for each in clients:
+        told.append([typed(each, line, place) for line in SCENARIOS[name].splitlines()])
+        for left in place.glob("out*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        clear(clients[0])
+    differences = [f"docker: {one}\nlabkit: {other}" for one, other in zip(*told, strict=True) if one != other]
+    assert not differences, "\n\n".join(differences)
