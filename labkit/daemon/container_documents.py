@@ -130,9 +130,9 @@ def _network_settings(container: Container) -> Json:
 
 def _networks(container: Container) -> Mapping[str, EndpointSettings]:
     """What it has in its networks; before it has run, what was asked for."""
-    record = container.record
+    record, networks = container.record, container.engine.networks
     try:
-        found = {network.Name: EndpointSettings(NetworkID=network.Id) for network in container.engine.networks.of(container)}
+        found = {network.Name: replace(networks.asked(container, network), NetworkID=network.Id) for network in networks.of(container)}
     except NotFound:
         found = {}
     return {**found, **record.Endpoints}
@@ -142,7 +142,8 @@ def _ports(container: Container) -> Json:
     """Ports that are bound on the host, and those that are not."""
     if not container.state.alive:
         return {}
-    return {port if "/" in port else f"{port}/tcp": None for port in sorted(container.record.Config.ExposedPorts)}
+    exposed: Json = {port if "/" in port else f"{port}/tcp": None for port in sorted(container.record.Config.ExposedPorts)}
+    return {**exposed, **{port: [config.told(each) for each in bindings] for port, bindings in container.record.Ports.items()}}
 
 
 class Images:
@@ -192,8 +193,10 @@ def _command(path: str, arguments: Sequence[str]) -> str:
 
 
 def _port_list(container: Container) -> list[Json]:
-    return [
-        {"PrivatePort": int(number), "Type": protocol or "tcp"}
-        for number, _, protocol in (port.partition("/") for port in _ports(container))
-        if number.isdecimal()
-    ]
+    rows: list[Json] = []
+    for port in _ports(container):
+        number, _, protocol = port.partition("/")
+        row: Json = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol}
+        bindings = container.record.Ports.get(port, ())
+        rows += [{"IP": each.HostIp, **row, "PublicPort": int(each.HostPort)} for each in bindings] or [row]
+    return rows

@@ -26,7 +26,7 @@ from labkit.daemon.hangups import Hangups
 from labkit.daemon.http import BLOCK, ClientGone, Connection
 from labkit.daemon.messages import Answer, Request, Response
 from labkit.daemon.router import ANNOUNCED, Router
-from labkit.daemon.routes import build, containers, files, images, streams, system, usage, volumes
+from labkit.daemon.routes import build, containers, files, images, networks, streams, system, usage, volumes
 from labkit.daemon.settings import Settings, load, socket_path
 from labkit.engine.engine import Engine
 from labkit.errors import Conflict, KernelError, LabError
@@ -34,7 +34,7 @@ from labkit.errors import Conflict, KernelError, LabError
 _log = logging.getLogger("labkit.daemon")
 
 HEADERS = (("Api-Version", ANNOUNCED), ("Docker-Experimental", "false"), ("Ostype", "linux"), ("Server", "labkit (linux)"))
-ROUTES = tuple(route for nouns in (system, containers, streams, files, images, build, volumes, usage) for route in nouns.ROUTES)
+ROUTES = tuple(route for nouns in (system, containers, streams, files, images, build, volumes, networks, usage) for route in nouns.ROUTES)
 _BACKLOG = 512
 
 

@@ -69,7 +69,7 @@ class Endpoints:
         try:
             for network in networks:
                 self._joined.add(container.id)
-                found[network.Name] = self._take(container, network, _asked(container, network), is_first=not found)
+                found[network.Name] = self._take(container, network, self.asked(container, network), is_first=not found)
             published = self._publish(container, found)
             container.save(Endpoints=found, Ports=publishing.told(published))
         except BaseException:
@@ -291,6 +291,17 @@ class Endpoints:
             }
         return found
 
+    def asked(self, container: Container, network: Network) -> EndpointSettings:
+        """What its user wants it to be in a network."""
+        wanted = container.record.NetworkingConfig.EndpointsConfig.items()
+        return next((each for name, each in wanted if each and self._is(network, name)), EndpointSettings())
+
+    def _is(self, network: Network, name: str) -> bool:
+        try:
+            return self.networks.get(name).Id == network.Id
+        except NotFound:
+            return False
+
     def addresses(self, container: Container) -> tuple[tuple[str, str], ...]:
         """Lines of its /etc/hosts: an address and the names for it."""
         config = container.record.Config
@@ -375,13 +386,6 @@ class Endpoints:
         with self._lock:
             if self._watch is None:
                 self._watch = Watch(self.networks.fabric.repair)
-
-
-def _asked(container: Container, network: Network) -> EndpointSettings:
-    """What the user wants to be in a network."""
-    endpoints = container.record.NetworkingConfig.EndpointsConfig
-    asked = endpoints.get(network.Name) or endpoints.get(network.Id) or (endpoints.get("default") if network.Name == "bridge" else None)
-    return asked or EndpointSettings()
 
 
 def _names(container: Container, endpoint: EndpointSettings) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Networks:
         # What the life of a container calls, with its lock held.
         self.join, self.leave, self.rejoin = self.endpoints.join, self.endpoints.leave, self.endpoints.rejoin
         self.attend, self.steps = self.endpoints.attend, self.endpoints.steps
+        self.asked = self.endpoints.asked
         self.addresses, self.resolver = self.endpoints.addresses, self.endpoints.resolver
 
     def _load(self) -> None:
