@@ -202,5 +202,3 @@ def _to_stdout(piece: bytes) -> None:
 def _to_stderr(piece: bytes) -> None:
     sys.stderr.buffer.write(piece)
     sys.stderr.flush()
-
-

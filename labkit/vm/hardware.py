@@ -5,7 +5,7 @@
 
     >>> from labkit.vm import hardware
     >>> hardware.MICRO.machine(kvm=False)
-    ('-M', 'microvm,acpi=on', '-accel', 'tcg', '-cpu', 'max')
+    ('-M', 'microvm,acpi=on', '-accel', 'tcg,tb-size=32', '-cpu', 'max')
 
 Devices are virtio: made to be virtual, not like anything that was ever sold. What they are plugged into differs, so their names do.
 Source: ``man 1 qemu``; QEMU's ``docs/system/i386/microvm.rst``; ``Documentation/admin-guide/kernel-parameters.txt``. Notebook 08.
@@ -41,7 +41,8 @@ class Size:
         """QEMU's options for board and processor: the host's own with KVM, else one that can do all that QEMU can imitate."""
         if kvm:
             return ("-M", self.board, "-accel", "kvm", "-cpu", "host")
-        return ("-M", self.board, "-accel", "tcg", "-cpu", "max,pauth-impdef=on" if MACHINE == "aarch64" else "max")
+        # tb-size: MiB of code translated so far; QEMU would take up to a gibibyte for it.
+        return ("-M", self.board, "-accel", "tcg,tb-size=32", "-cpu", "max,pauth-impdef=on" if MACHINE == "aarch64" else "max")
 
     def device(self, kind: str, **settings: str) -> tuple[str, ...]:
         """A virtio device."""

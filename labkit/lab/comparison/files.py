@@ -79,10 +79,8 @@ def boot(
         )  # fmt: skip
 
 
-def disk(images: Images, image: Image, root: str = kernel.ROOT) -> str | None:
-    """The disk that a large image is on, made if there is none; None for one that is held in memory."""
-    if image.size <= LARGE:
-        return None
+def disk(images: Images, image: Image, root: str = kernel.ROOT) -> str:
+    """The disk with an image's files, made if there is none yet."""
     with opened(images, image) as directory:
         return _disk(images, image, directory, root)
 
