@@ -12,7 +12,7 @@ from functools import cache
 
 import click
 
-from labkit.cli import archives, build, daemon, engines, images, inspecting, lab, transfer
+from labkit.cli import archives, build, daemon, engines, images, inspecting, lab, transfer, vm
 from labkit.cli.grammar import HELP, Group
 
 SECTIONS = {
@@ -24,7 +24,7 @@ SECTIONS = {
     "The daemon": ("inspect", "events", "info", "version"),
     "Images": ("images", "pull", "push", "build", "tag", "rmi", "history", "save", "load", "import"),
     "Registries": ("login", "logout"),
-    "Management Commands": ("container", "image", "volume", "network", "system", "builder"),
+    "Management Commands": ("container", "image", "volume", "network", "system", "builder", "vm"),
 }  # fmt: skip
 _CLIENT = "labkit.cli.client."
 TOP = {
@@ -85,7 +85,7 @@ def assembled() -> click.Group:
     engines.options(whole)
     top = (
         images.images, transfer.pull, transfer.push, build.build, images.tag, images.rmi, images.history, archives.save, archives.load,
-        archives.import_, transfer.login, transfer.logout, container, image, volume, network, system, builder, daemon.daemon,
+        archives.import_, transfer.login, transfer.logout, container, image, volume, network, system, builder, daemon.daemon, vm.vm,
     )  # fmt: skip
     managed = (
         build.build, images.history, archives.import_, inspecting.image_inspect, archives.load, images.ls, images.prune, transfer.pull,
