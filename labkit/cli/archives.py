@@ -28,7 +28,7 @@ def save(output: str, words: tuple[str, ...]) -> None:
     """Save one or more images to a tar archive (streamed to STDOUT by default)."""
     if not output and sys.stdout.isatty():
         raise InvalidInput("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    engine = engines.engine()
+    engine = engines.images()
     with written(output) if output else standard_output() as out:
         engine.save(words, out)
 
@@ -41,7 +41,7 @@ def load(input: str, quiet: bool) -> None:
     if not input and sys.stdin.isatty():
         raise InvalidInput("requested load from stdin, but stdin is empty: use the -i flag or redirect")
     with _read(input or "-") as archive, progress.shown(quiet) as report:
-        loaded = engines.engine().load(archive, report)
+        loaded = engines.images().load(archive, report)
     for line in loaded:
         click.echo(line)
 
@@ -56,7 +56,7 @@ def import_(change: tuple[str, ...], message: str, platform: str, words: tuple[s
     if source.startswith(("http://", "https://")):
         raise Unsupported(f"import {source}: archives are read from files alone: wget -O - {source} | labkit import - {name}".rstrip())
     with _read(source) as archive:
-        image = engines.engine().import_(archive, name, changes=change, message=message, platform=platform)
+        image = engines.images().import_(archive, name, changes=change, message=message, platform=platform)
     click.echo(image.id)
 
 

@@ -58,9 +58,16 @@ def _building() -> Command:
         words: tuple[str, ...],
     ) -> int:
         """Build an image from a Dockerfile."""
+        from labkit.cli.client.building import Wanted
+        from labkit.cli.client.images import RemoteImages
         from labkit.engine.build.running import CommandFailed
 
-        engine = engines.engine()
+        engine = engines.images()
+        args, labels = dict(_argument(each) for each in build_arg), dict(each.partition("=")[::2] for each in label)
+        if isinstance(engine, RemoteImages):
+            _check(words[0], file)
+            wanted = Wanted(words[0], file, tag, args, labels, target, no_cache, network, pull)
+            return _finish(engine.build(wanted, quiet), iidfile, quiet)
 
         def fetch(name: str) -> Image:
             with progress.shown(quiet) as report:
@@ -71,8 +78,8 @@ def _building() -> Command:
                 image = engine.build(
                     context,
                     tags=tag,
-                    args=dict(_argument(each) for each in build_arg),
-                    labels=dict(each.partition("=")[::2] for each in label),
+                    args=args,
+                    labels=labels,
                     target=target,
                     no_cache=no_cache,
                     network=network,
@@ -83,11 +90,7 @@ def _building() -> Command:
         except CommandFailed as error:
             exits.report(error)
             return error.code
-        if iidfile:
-            _write(iidfile, image.id)
-        if quiet:
-            click.echo(image.id)
-        return exits.DONE
+        return _finish(image.id, iidfile, quiet)
 
     return build
 
@@ -102,20 +105,33 @@ def prune(all: bool, force: bool) -> None:
     """Remove build cache."""
     what = "all build cache" if all else "all dangling build cache"
     if force or confirmed(f"WARNING! This will remove {what}."):
-        click.echo(f"Total:\t{human.size(engines.engine().prune_builds(), 4)}")
+        click.echo(f"Total reclaimed space: {human.size(engines.images().prune_builds(), 4)}")
+
+
+def _finish(id: str, iidfile: str, quiet: bool) -> int:
+    if iidfile:
+        _write(iidfile, id)
+    if quiet:
+        click.echo(id)
+    return exits.DONE
+
+
+def _check(source: str, file: str) -> None:
+    """What cannot be a context."""
+    if source == "-" and file == "-":
+        raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    if source == "-" and sys.stdin.isatty():
+        raise InvalidInput("build -: the context comes from a terminal: redirect a tar archive or a Dockerfile to it")
+    if "://" in source or source.startswith(("git@", "github.com/")):
+        raise Unsupported(f"build {source}: a context is a directory or comes by a pipe: git clone {source}, then labkit build there")
 
 
 def _context(source: str, file: str) -> AbstractContextManager[Context]:
     from labkit.engine.build import context
 
+    _check(source, file)
     if source == "-":
-        if file == "-":
-            raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
-        if sys.stdin.isatty():
-            raise InvalidInput("build -: the context comes from a terminal: redirect a tar archive or a Dockerfile to it")
         return context.received(sys.stdin.buffer, file or "Dockerfile")
-    if "://" in source or source.startswith(("git@", "github.com/")):
-        raise Unsupported(f"build {source}: a context is a directory or comes by a pipe: git clone {source}, then labkit build there")
     return context.directory(source, "/dev/stdin" if file == "-" else file)
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.errors import LabError
+from labkit.errors import LabError, Unsupported
 
 if TYPE_CHECKING:
+    from labkit.cli.client.images import RemoteImages
     from labkit.engine.images import ImageStore
     from labkit.image.registry.settings import Settings
 
@@ -54,8 +55,21 @@ def asks_daemon(ctx: click.Context | None = None) -> bool:
         return attempt.connect_ex(HOST.removeprefix("unix://")) == 0
 
 
+def images(ctx: click.Context | None = None) -> ImageStore | RemoteImages:
+    """The images that the command is about: a daemon's, or else those that this process finds itself."""
+    if not asks_daemon(ctx):
+        return engine(ctx)
+    from labkit.cli.client import api
+    from labkit.cli.client.images import RemoteImages
+
+    return RemoteImages((ctx or click.get_current_context()).with_resource(api.connect()))
+
+
 def engine(ctx: click.Context | None = None) -> ImageStore:
-    """The engine that the command is about."""
+    """The images in this process, which takes root."""
+    ctx = ctx or click.get_current_context()
+    if os.geteuid() != 0 and not ctx.resilient_parsing:
+        raise Unsupported(f"`{ctx.command_path}` takes root: sudo {ctx.command_path}")
     from labkit.engine.images import ImageStore
 
     return ImageStore(_said(ctx, _ROOT) or ROOT, _said(ctx, _CONFIG) or CONFIG, _wait)
@@ -71,7 +85,7 @@ def settings() -> Settings:
 def names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """For completion in a shell: images whose names begin so."""
     try:
-        found = {name.familiar for image in engine(ctx).images.list() for name in image.tags}
+        found = {name.familiar for listed in images(ctx).list([]) for name in listed.names if name.tag}
     except LabError:
         return []
     typed = _typed(incomplete)

@@ -25,7 +25,8 @@ def of(error: LabError) -> int:
     return USAGE if isinstance(error, InvalidInput) else FAILED
 
 
-def report(error: LabError) -> int:
-    """Say on stderr what went wrong; returns the exit code that stands for it."""
-    print(f"labkit: {error}", file=sys.stderr)
+def report(error: LabError, *, by_daemon: bool = False) -> int:
+    """Say on stderr what went wrong; returns the exit code that stands for it. Of a daemon docker does not say who says so."""
+    said = str(error)
+    print(said if by_daemon or said.startswith("Error response from daemon: ") else f"labkit: {said}", file=sys.stderr)
     return of(error)

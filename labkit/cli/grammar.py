@@ -11,15 +11,14 @@ Source: ``docker COMMAND --help``; github.com/spf13/pflag, which reads docker's 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from labkit.cli import exits
-from labkit.errors import LabError, Unsupported
+from labkit.cli import engines, exits
+from labkit.errors import LabError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -51,12 +50,11 @@ class Mistake(click.UsageError):
 
 
 class Command(click.Command):
-    """A command of docker's. ``root`` says that it changes or reads the store, and so needs to be root."""
+    """A command of docker's."""
 
     at_least: int = 0
     at_most: int | None = None
     metavar: str = ""
-    needs_root: bool = True
     allow_extra_args = True  # what is too much is told in other words than click's
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -87,11 +85,9 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> object:
         """Do it; returns the exit code. What went wrong is one line on stderr."""
         try:
-            if self.needs_root and os.geteuid() != 0:
-                raise Unsupported(f"`{ctx.command_path}` takes root: sudo {ctx.command_path}")
             return super().invoke(ctx)
         except LabError as error:
-            exits.report(error)
+            exits.report(error, by_daemon=engines.asks_daemon(ctx))
             return exits.FAILED
 
     def _switches(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], dict[str, bool]]:
@@ -171,7 +167,6 @@ def command(
     *,
     at_least: int = 0,
     at_most: int | None = None,
-    needs_root: bool = True,
     complete: Completer | None = None,
     kind: type[Command] = Command,
 ) -> Callable[[Callable[..., object]], Command]:
@@ -181,7 +176,7 @@ def command(
         made = click.command(name, cls=kind, context_settings=HELP)(function)
         if at_most != 0:
             made.params.append(click.Argument(["words"], nargs=-1, shell_complete=complete))
-        made.metavar, made.at_least, made.at_most, made.needs_root = metavar, at_least, at_most, needs_root
+        made.metavar, made.at_least, made.at_most = metavar, at_least, at_most
         return made
 
     return decorate

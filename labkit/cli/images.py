@@ -22,6 +22,7 @@ from labkit.cli.tables import Column, Row
 from labkit.errors import LabError, NotFound
 
 if TYPE_CHECKING:
+    from labkit.cli.client.images import RemoteListed
     from labkit.engine.image_filters import Listed
     from labkit.image.images import Step
     from labkit.image.references import Reference
@@ -75,7 +76,7 @@ def _listing(name: str, kind: type[Command] = Command) -> Command:
     ) -> None:
         """List images."""
         _check_filters(filter)
-        found = engines.engine().list([*filter, *(f"reference={word}" for word in words)])
+        found = engines.images().list([*filter, *(f"reference={word}" for word in words)])
         with_digests = digests or "{{.Digest}}" in format
         rows = [row for listed in found for row in _image_rows(listed, with_digests, no_trunc)]
         columns = [column for column in _IMAGE_COLUMNS if column.field != "Digest"]
@@ -116,7 +117,7 @@ def seed(again: bool, quiet: bool) -> None:
 @switch("-q", "--quiet", help="Only show image IDs")
 def history(format: str, human: bool, no_trunc: bool, quiet: bool, words: tuple[str, ...]) -> None:
     """Show the history of an image."""
-    steps = engines.engine().get(words[0]).history
+    steps = engines.images().get(words[0]).history
     columns: Sequence[Column] = _STEP_COLUMNS
     if not human:
         columns = tuple(Column(each.field, each.heading, each.field != "CreatedSince") for each in columns)
@@ -127,7 +128,7 @@ def history(format: str, human: bool, no_trunc: bool, quiet: bool, words: tuple[
 @command("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=engines.names)
 def tag(words: tuple[str, ...]) -> None:
     """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE."""
-    engines.engine().tag(*words)
+    engines.images().tag(*words)
 
 
 def _removing(name: str) -> Command:
@@ -136,7 +137,7 @@ def _removing(name: str) -> Command:
     @switch("--no-prune", help="Do not delete untagged parents")
     def removing(force: bool, no_prune: bool, words: tuple[str, ...]) -> int:
         """Remove one or more images."""
-        engine = engines.engine()
+        engine = engines.images()
         code = exits.DONE
         for word in words:
             try:
@@ -166,7 +167,7 @@ def prune(all: bool, filter: tuple[str, ...], force: bool) -> None:
     what = "all images without at least one container associated to them" if all else "all dangling images"
     if not force and not confirmed(f"WARNING! This will remove {what}."):
         return
-    pruned = engines.engine().prune(all=all, filters=filter)
+    pruned = engines.images().prune(all=all, filters=filter)
     if pruned.removed:
         click.echo("Deleted Images:")
         for line in pruned.removed:
@@ -187,7 +188,7 @@ def confirmed(warning: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _image_rows(listed: Listed, with_digests: bool, whole: bool) -> Iterator[Row]:
+def _image_rows(listed: Listed | RemoteListed, with_digests: bool, whole: bool) -> Iterator[Row]:
     """A line for each name; by digest, too, where that is asked for."""
     image = listed.image
     unix = image.created.timestamp() if image.created else None

@@ -32,7 +32,7 @@ def inspect(format: str, words: Sequence[str], missing: str = "") -> int:
     from labkit.cli import templates
 
     template = templates.parse("{{json .}}" if format == "json" else format) if format else None
-    engine = engines.engine()
+    engine = engines.images()
     found: list[dict[str, object]] = []
     complaints: list[NotFound] = []
     for word in words:

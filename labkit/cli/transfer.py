@@ -41,7 +41,7 @@ def pull(all_tags: bool, disable_content_trust: bool, platform: str, quiet: bool
         click.echo("Using default tag: latest")
     try:
         with _hinted(name.domain), progress.shown(quiet) as report:
-            engines.engine().pull(words[0], platform=platform, all_tags=all_tags, report=report)
+            engines.images().pull(words[0], platform=platform, all_tags=all_tags, report=report)
     except KeyboardInterrupt:
         click.echo("labkit: interrupted; what has arrived stays, and the next pull goes on from there", err=True)
         raise
@@ -63,12 +63,12 @@ def push(all_tags: bool, disable_content_trust: bool, quiet: bool, words: tuple[
     if not (name.tag or name.digest or all_tags or quiet):
         click.echo("Using default tag: latest")
     with _hinted(name.domain), progress.shown(quiet) as report:
-        engines.engine().push(words[0], all_tags=all_tags, report=report)
+        engines.images().push(words[0], all_tags=all_tags, report=report)
     if quiet:
         click.echo(str(name if all_tags else name.tagged))
 
 
-@command("login", "[SERVER]", at_most=1, needs_root=False)
+@command("login", "[SERVER]", at_most=1)
 @value("-p", "--password", help="Password or Personal Access Token (PAT)")
 @switch("--password-stdin", help="Take the Password or Personal Access Token (PAT) from stdin")
 @value("-u", "--username", help="Username")
@@ -100,7 +100,7 @@ def login(password: str, password_stdin: bool, username: str, words: tuple[str, 
     click.echo("Login Succeeded")
 
 
-@command("logout", "[SERVER]", at_most=1, needs_root=False)
+@command("logout", "[SERVER]", at_most=1)
 def logout(words: tuple[str, ...]) -> None:
     """Log out from a registry. Defaults to Docker Hub if no server is specified."""
     from labkit.image.registry import credentials

@@ -334,6 +334,7 @@ class ListedImage:
 
     Id: str
     RepoTags: tuple[str, ...] = ()
+    RepoDigests: tuple[str, ...] = ()
     Created: int = 0
     Size: int = 0
     SharedSize: int = -1
@@ -361,3 +362,51 @@ class DiskUsage:
     Containers: tuple[Listed, ...] = ()
     Volumes: tuple[Volume, ...] = ()
     BuildCache: tuple[CachedBuild, ...] = ()
+
+
+@record
+class HistoryItem:
+    """An item of ``GET /images/NAME/history``."""
+
+    Id: str
+    Created: int = 0
+    CreatedBy: str = ""
+    Size: int = 0
+    Comment: str = ""
+    Tags: tuple[str, ...] = ()
+
+
+@record
+class Detail:
+    """How far it has got, in bytes."""
+
+    current: int | None = None
+    total: int | None = None
+
+
+@record
+class ErrorDetail:
+    """What went wrong; ``code`` is the exit code of a command of a build."""
+
+    code: int = 0
+    message: str = ""
+
+
+@record
+class Aux:
+    """What came of it."""
+
+    ID: str = ""
+
+
+@record
+class Said:
+    """A line of what the daemon tells while it pulls, pushes, loads or builds."""
+
+    status: str = ""
+    id: str = ""
+    progressDetail: Detail = Detail()
+    stream: str = ""
+    error: str = ""
+    errorDetail: ErrorDetail = ErrorDetail()
+    aux: Aux = Aux()

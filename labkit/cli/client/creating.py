@@ -67,7 +67,7 @@ def _post(daemon: Api, made: Body, given: Mapping[str, object]) -> object:
 def _pull(daemon: Api, image: str, given: Mapping[str, object]) -> None:
     from labkit.cli.client import pulling
 
-    pulling.pull(daemon, image, str(given["platform"] or ""), bool(given["quiet"]))
+    pulling.pull_for_container(daemon, image, str(given["platform"] or ""), bool(given["quiet"]))
 
 
 def _write(path: str, id: str) -> None:

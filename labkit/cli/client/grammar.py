@@ -37,9 +37,7 @@ class Failed(LabError):
 
 
 class Asking(Command):
-    """A command that asks the daemon, for which it needs no more than the right to."""
-
-    needs_root = False
+    """A command that asks the daemon."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Do it; returns the exit code."""

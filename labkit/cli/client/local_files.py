@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from labkit.cli.client.grammar import Failed
 from labkit.errors import KernelError, LabError
@@ -48,11 +48,18 @@ def is_directory(path: str, follow: bool) -> bool:
     return os.path.isdir(path) and (follow or not os.path.islink(path) or path.endswith(("/", "/.")))
 
 
-def archive(path: str, name: str, follow: bool, counted: list[int]) -> Iterator[bytes]:
-    """A file or a directory as a tar archive in which it is called ``name``. ``counted`` gets the number of bytes."""
+def archive(
+    path: str, name: str, follow: bool, counted: list[int], ignores: Callable[[str], bool] = lambda _path: False
+) -> Iterator[bytes]:
+    """A file or a directory as a tar archive in which it is called ``name``. ``counted`` gets the number of bytes.
+
+    ``ignores`` is asked for each path below it, and says what is left out.
+    """
     source = os.path.realpath(path) if follow or path.endswith("/.") else path.rstrip("/") or "/"
     with tarfile.open(os.devnull, "w", format=tarfile.PAX_FORMAT) as tar:  # it knows files; writing is done here, in pieces
         for each, inside in _walk(source, name):
+            if inside != name and ignores(inside.removeprefix(f"{name}/")):
+                continue
             info: tarfile.TarInfo | None = tar.gettarinfo(each, inside)
             if info is None:
                 continue  # a socket, which no archive holds

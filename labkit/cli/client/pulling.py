@@ -8,64 +8,57 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from labkit import codec
+from labkit.cli.client.answers import Said
 from labkit.cli.client.api import Api
 from labkit.errors import LabError
 from labkit.image import references
 from labkit.image.progress import Progress, Report, silent
-from labkit.records import record
+from labkit.image.references import Reference
 
 
-@record
-class _Detail:
-    current: int | None = None
-    total: int | None = None
-
-
-@record
-class _Message:
-    status: str = ""
-    id: str = ""
-    progressDetail: _Detail = _Detail()
-    error: str = ""
-
-
-def pull(daemon: Api, image: str, platform: str, quiet: bool) -> None:
-    """Pull an image for a container that is to be made."""
-    name = references.parse(image).tagged
+def pull(daemon: Api, name: Reference, platform: str, report: Report) -> None:
+    """Have the daemon pull an image; all tags of a repository if there is none."""
     tag = name.digest or name.tag
+    headers = credentials(name.domain)
+    told = daemon.stream("POST", "/images/create", headers=headers, fromImage=name.name, tag=tag, platform=platform or None)
+    follow(told, report)
+
+
+def pull_for_container(daemon: Api, image: str, platform: str, quiet: bool) -> None:
+    """Pull the image of a container that is to be made."""
     with _on_stderr(quiet) as report:
-        told = daemon.stream(
-            "POST", "/images/create", headers=credentials(name.domain), fromImage=name.name, tag=tag, platform=platform or None
-        )
-        follow(told, report)
+        pull(daemon, references.parse(image).tagged, platform, report)
 
 
 def follow(told: Iterable[object], report: Report) -> None:
     """Report all that is told; ``LabError`` if an error is."""
     for each in told:
-        message = codec.decode(_Message, each)
-        if message.error:
-            raise LabError(message.error)
-        if message.status:
-            report(Progress(message.id, message.status, message.progressDetail.current, message.progressDetail.total))
+        report_one(each, report)
+
+
+def report_one(message: object, report: Report) -> None:
+    """Report one thing; ``LabError`` if it is an error."""
+    said = codec.decode(Said, message)
+    if said.error:
+        raise LabError(said.error)
+    if said.status:
+        report(Progress(said.id, said.status, said.progressDetail.current, said.progressDetail.total))
 
 
 def credentials(domain: str) -> Mapping[str, str]:
     """The header that says who asks a registry, as docker's own config.json has it."""
-    import base64
-    import json
-
     from labkit.image.registry import credentials
 
-    found = credentials.find(domain)
     known = {}
-    if found:
+    if found := credentials.find(domain):
         known = {"username": found.username, "password": found.password, "identitytoken": found.identity_token, "serveraddress": domain}
     return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(known).encode()).decode()}
 

@@ -68,7 +68,7 @@ def received(stream: BinaryIO, dockerfile: str = "Dockerfile", beside: str | Non
     first = next(chunks, b"")
     root = os.path.realpath(tempfile.mkdtemp(prefix="labkit-context-", dir=beside))
     try:
-        if not _is_archive(first):
+        if not is_archive(first):
             yield Context(root, b"".join(chain((first,), chunks))[:_LARGEST])
             return
         from labkit.storage.compression import decompressed
@@ -84,7 +84,7 @@ def received(stream: BinaryIO, dockerfile: str = "Dockerfile", beside: str | Non
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _is_archive(start: bytes) -> bool:
+def is_archive(start: bytes) -> bool:
     """Whether a stream begins as a tar archive does, or as something compressed."""
     return start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"))
 

@@ -25,7 +25,7 @@ def words_of(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """A command `labkit try` with a switch that is on and one with a value; what it was called with."""
     called: list[dict[str, object]] = []
 
-    @grammar.command("try", "NAME [NAME...]", at_least=1, at_most=3, needs_root=False)
+    @grammar.command("try", "NAME [NAME...]", at_least=1, at_most=3)
     @grammar.switch("-H", "--human", default=True, help="x")
     @grammar.switch("-q", "--quiet", help="x")
     @grammar.value("-f", "--filter", many=True, help="x")

@@ -225,11 +225,6 @@ def test_prune_says_what_went_and_how_much_that_was(engine: Fake, run: Run) -> N
 
 
 def test_names_complete_in_a_shell(engine: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Images:
-        def list(self) -> tuple[Image, ...]:
-            return (engine.image,)
-
-    monkeypatch.setattr(engine, "images", Images(), raising=False)
     assert engines.names(None, None, "bu") == ["busy:latest"]  # type: ignore[arg-type]
     assert engines.names(None, None, "") == ["127.0.0.1:5077/me/web:v1", "busy:latest"]  # type: ignore[arg-type]
 

@@ -73,7 +73,7 @@ class Fake:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(engines, "engine", lambda: fake)
+    monkeypatch.setattr(engines, "engine", lambda *_: fake)
     monkeypatch.setattr(engines, "settings", Settings)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     return fake
@@ -271,7 +271,7 @@ def test_a_context_is_a_directory_or_a_pipe(engine: Fake, run: Run) -> None:
 
 
 def test_builder_prune_says_how_much_that_was(engine: Fake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("builder", "prune", "-f") == (0, "Total:\t1.982MB\n", "")
+    assert run("builder", "prune", "-f") == (0, "Total reclaimed space: 1.982MB\n", "")
     monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
     assert run("builder", "prune", "--all")[1].startswith("WARNING! This will remove all build cache.\n")
     assert engine.calls == [("prune",)]
