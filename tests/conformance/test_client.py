@@ -12,53 +12,39 @@ from pathlib import Path
 
 import pytest
 
-from tests import dockerd
 from tests.command_lines import Program, Result
+from tests.daemons import DOCKER, HAS_DOCKERD, Daemon, busybox_archive, dockerd, labkit_daemon
 
-pytestmark = pytest.mark.skipif(dockerd.missing(), reason="docker is not installed")
+pytestmark = pytest.mark.skipif(not DOCKER, reason="docker is not installed")
 
-APPLETS = ("sh", "sleep", "cat", "true", "false", "id", "env", "ps", "tty", "kill", "ls", "stty", "seq", "touch", "rm", "mkdir", "tail")
+LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+@pytest.fixture(scope="module", params=["labkit", *(["dockerd"] if HAS_DOCKERD else [])])
+def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """A daemon that has an image of busybox."""
     with tempfile.TemporaryDirectory(prefix="labkit-") as path:
-        yield Path(path)
-
-
-@pytest.fixture(scope="module")
-def host(place: Path) -> Iterator[str]:
-    """The address of a daemon that has an image of busybox."""
-    rootfs = place / "rootfs"
-    (rootfs / "bin").mkdir(parents=True)
-    (rootfs / "etc").mkdir()
-    (rootfs / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    shutil.copy(shutil.which("busybox") or "busybox is not installed", rootfs / "bin/busybox")
-    for applet in APPLETS:
-        (rootfs / "bin" / applet).symlink_to("busybox")
-    with dockerd.serving(place) as address:
-        shutil.make_archive(str(place / "image"), "tar", rootfs)
-        Program(["docker"], _environment(place, address)).says("import", "-c", 'CMD ["sh"]', f"{place}/image.tar", "busybox")
-        yield address
-
-
-def _environment(place: Path, address: str) -> dict[str, str]:
-    return {"DOCKER_HOST": address, "DOCKER_CONFIG": f"{place}/client", "DOCKER_BUILDKIT": "0", "TZ": "UTC", "HOME": str(place)}
+        place = Path(path)
+        with (labkit_daemon if request.param == "labkit" else dockerd)(place / "daemon") as running:
+            running.docker.says("load", "-i", str(busybox_archive(place)))
+            running.docker.says("run", "--rm", "--network", "none", "busybox", "true")  # the control group of all is made, which stays
+            yield running
 
 
 @pytest.fixture
-def clients(place: Path, host: str) -> Iterator[list[Program]]:
-    labkit = os.path.join(os.path.dirname(sys.executable), "labkit")
-    made = [Program([program], _environment(place, host)) for program in ("docker", labkit)]
+def clients(daemon: Daemon) -> Iterator[list[Program]]:
+    """docker and labkit."""
+    made = [daemon.client(program) for program in (DOCKER, LABKIT)]
     yield made
     clear(made[0])
 
 
 def clear(docker: Program) -> None:
-    """No container and no volume is left."""
+    """No container, no volume and no image but one is left."""
     if left := docker.says("ps", "--all", "--quiet").split():
         docker.says("rm", "--force", *left)
-    docker.says("volume", "prune", "--force")
+    docker("volume", "rm", *docker.says("volume", "ls", "--quiet").split())
+    docker.says("image", "prune", "--force")
 
 
 # A line is typed in both; \\s is a space within a word. `n` names the container of the line, which each client has its own of.
@@ -121,7 +107,7 @@ run --rm --network none -v /bin:/mine:ro busybox ls /mine/busybox
 run --rm --network none --mount type=bind,src=/nosuch,dst=/x busybox true
 run --rm --network none --init busybox true
 run --rm --network none --cap-drop ALL busybox true
-run --rm --network none --cap-add NOSUCH busybox true
+run --rm --network none --cap-add CAP_NOSUCH busybox true
 run --rm --network none -a stdout busybox sh -c echo\\sout;\\secho\\serr\\s>&2
 run -it --network none busybox true
 run -d -a stdout --network none busybox true
@@ -267,7 +253,7 @@ volume ls --format json -f name=v1
 volume ls --format {{.Driver}}|{{.Name}}|{{.Labels}} -f label=a
 volume inspect -f {{.Name}}|{{.Labels}}|{{.Scope}} v1
 run --rm --network none -v v1:/data busybox touch /data/x
-run -d --name box --network none -v v1:/data -v /anon busybox sleep 1000
+run -d --name box --network none -v v1:/data busybox sleep 1000
 inspect -f {{range\\s.Mounts}}{{.Type}}|{{.Destination}}|{{.RW}};{{end}} box
 volume rm v1
 rm -fv box
@@ -289,15 +275,15 @@ network prune -f
 """,
     "copying": """\
 create --name box --network none busybox
-cp PLACE/rootfs/etc/passwd box:/tmp
-cp PLACE/rootfs/etc/passwd box:/etc/copied
-cp PLACE/rootfs/etc box:/new
-cp PLACE/rootfs/etc/. box:/bin
-cp PLACE/rootfs/etc box:/nosuch/deeper
-cp PLACE/rootfs/etc/passwd box:/nosuch/
-cp PLACE/rootfs/etc box:/etc/passwd
-cp -L PLACE/rootfs/bin/sh box:/etc/followed
-cp PLACE/rootfs/bin/sh box:/etc/linked
+cp PLACE/../tree/etc/passwd box:/tmp
+cp PLACE/../tree/etc/passwd box:/etc/copied
+cp PLACE/../tree/etc box:/new
+cp PLACE/../tree/etc/. box:/bin
+cp PLACE/../tree/etc box:/nosuch/deeper
+cp PLACE/../tree/etc/passwd box:/nosuch/
+cp PLACE/../tree/etc box:/etc/passwd
+cp -L PLACE/../tree/bin/sh box:/etc/followed
+cp PLACE/../tree/bin/sh box:/etc/linked
 diff box
 cp box:/etc/passwd PLACE/out1
 cp box:/etc PLACE/out2
@@ -350,7 +336,8 @@ def typed(program: Program, line: str, place: Path) -> tuple[str, int, str, str]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_both_clients_print_the_same_and_end_alike(name: str, clients: list[Program], place: Path) -> None:
+def test_both_clients_print_the_same_and_end_alike(name: str, clients: list[Program], daemon: Daemon) -> None:
+    place = daemon.place
     told = []
     for each in clients:
         told.append([typed(each, line, place) for line in SCENARIOS[name].splitlines()])

@@ -60,6 +60,7 @@ def _split(word: str) -> tuple[str, str]:
 
 def _out(daemon: Api, container: str, path: str, target: str, follow: bool, archive: bool) -> int:
     address = f"/containers/{container}/archive"
+    there = Place("-") if target == "-" else local_files.place(target)
     if follow and (link := _stat(daemon, container, path)) and link.linkTarget:
         linked = link.linkTarget
         path = linked if linked.startswith("/") else posixpath.join(posixpath.dirname(path), linked)
@@ -73,7 +74,7 @@ def _out(daemon: Api, container: str, path: str, target: str, follow: bool, arch
             sys.stdout.buffer.flush()
             return 0
         about = answers.PathStat.of(answer.headers)
-        place = _placed(local_files.place(target), about.is_directory, _base(path))
+        place = _placed(there, about.is_directory, _base(path))
         return local_files.extract(chunks, place, keep_owner=archive)
 
 
@@ -117,9 +118,8 @@ def _base(path: str) -> str:
 
 
 def _stat(daemon: Api, container: str, path: str) -> answers.PathStat | None:
-    """What is there; None if nothing is. That there is no such container is an error."""
+    """What is there; None if nothing is."""
     try:
         return answers.PathStat.of(daemon.head(f"/containers/{container}/archive", path=path))
     except NotFound:
-        daemon.get(f"/containers/{container}/json")
         return None

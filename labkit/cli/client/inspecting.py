@@ -72,7 +72,7 @@ def show(words: Sequence[str], form: str, types: Sequence[str], size: bool = Fal
             except LabError as error:
                 complaints.append(f"Error: No such object: {word}" if len(types) > 1 and isinstance(error, NotFound) else str(error))
     if template:
-        click.echo("".join(f"{template.render(json.loads(each))}\n" for each in found), nl=False)
+        click.echo("\n".join(template.render(json.loads(each)) for each in found))
     else:
         click.echo(indented(f"[{','.join(found)}]"))
     for complaint in complaints:
