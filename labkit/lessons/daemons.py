@@ -137,6 +137,12 @@ class Daemon:
             processes.wait(ended, 10)
             os.close(ended)
 
+    def end(self) -> None:
+        """Remove all its containers, and then end it: so everybody who has a child is there to bury it."""
+        listed = self.ask("GET", "/containers/json?all=1").json
+        self.remove(*(str(each["Id"]) for each in listed) if isinstance(listed, list) else ())
+        self.stop()
+
     def ask(self, method: str, path: str, body: object = None) -> Answer:
         """One request of the API, and its answer; ``body`` is sent as JSON. ``LabError`` if nobody listens."""
         connection = _Connection(self.socket)
@@ -149,6 +155,11 @@ class Daemon:
             raise LabError(f"ask {self.socket} for {path}: {error}") from None
         finally:
             connection.close()
+
+    def remove(self, *containers: str) -> None:
+        """Away with these, whatever they are doing; what is not there is fine. A cell that may be run again begins with it."""
+        for name in containers:
+            self.ask("DELETE", f"/containers/{name}?force=1")
 
     def logs(self, container: str) -> str:
         """What a container has printed; empty if there is no such."""
@@ -207,6 +218,7 @@ def start(lesson: Lesson, mirrors: tuple[str, ...] = (), name: str = "daemon") -
         with open(daemon.config, "w") as file:
             json.dump({"registry-mirrors": list(mirrors), "cgroup-parent": f"{daemon.groups}/containers"}, file)
         daemon.start()
+        lesson.at_end(daemon.end)
     return daemon
 
 

@@ -77,8 +77,14 @@ TERMS = (
          "OCI distribution-spec", f"{_OCI}distribution-spec/blob/main/spec.md", "05"),
     Term("mirror", "镜像站", "a registry that hands out the images of another one, from nearer by",
          "Docker: registry mirrors", "https://docs.docker.com/docker-hub/image-library/mirror/", "05"),
+    Term("client", "客户端", "a program that asks a server for what its user wants, and shows the answer: docker is one",
+         "Docker: architecture", "https://docs.docker.com/get-started/docker-overview/#docker-architecture", "06"),
     Term("daemon", "守护进程", "a program that runs in the background and serves others; Docker's does what its client asks",
          *_man("daemon", 7), "06"),
+    Term("pseudo-terminal", "伪终端", "a terminal made of software: what is typed at one end, a program reads at the other",
+         *_man("pty", 7), "06"),
+    Term("signal", "信号", "a number that interrupts a process: SIGTERM asks it to end, SIGKILL does not ask",
+         *_man("signal", 7), "06"),
 )
 
 

@@ -19,10 +19,11 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from glob import glob
 
-from labkit.errors import Conflict, NotFound, Unsupported
+from labkit.errors import Conflict, LabError, NotFound, Unsupported
 from labkit.lessons.evidence import boxes
 from labkit.lessons.rootfs import busybox_root
 from labkit.lessons.verdict import Verdict, failed, passed
@@ -35,6 +36,7 @@ DATA = "/var/lib/labkit/lessons"
 HOST_NAME = f"{RUN}/hostname"
 
 _locks: dict[str, int] = {}
+_endings: dict[str, list[Callable[[], None]]] = {}
 
 
 class Lesson:
@@ -81,6 +83,13 @@ class Lesson:
         for id in self.containers(bundle):
             container.delete(RUN, id, force=True)
 
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Do this first when the lesson ends, or begins again in this process: what wants to be ended in an order of its own.
+
+        It may fail, and need not come to be done at all: whatever is marked as the lesson's is found without it.
+        """
+        _endings.setdefault(self.number, []).append(action)
+
     def end(self) -> Verdict:
         """Take down all that the lesson made, and say what is left: nothing, or the name of what resists."""
         self._clear()
@@ -101,6 +110,9 @@ class Lesson:
 
     def _clear(self) -> None:
         """From the inside out: processes hold mounts and groups, mounts hold directories."""
+        while _endings.get(self.number):
+            with suppress(LabError):
+                _endings[self.number].pop()()
         self._delete_containers()
         group = cgroups.Cgroup(self.groups)
         if group.exists():

@@ -49,20 +49,17 @@ class Exchange:
     connection: int
     method: str
     target: str
+    path: str
+    """What is asked for, without the version of the API in front of it. An ID is shown as the name that it was given, or as ID."""
     status: int = 0
     sent: bytes = b""
     answer: bytes = b""
 
     @property
-    def path(self) -> str:
-        """What is asked for, without the version of the API in front of it; an ID is shown as ID."""
-        return _ID.sub("ID", _VERSION.sub("", unquote(urlsplit(self.target).path)))
-
-    @property
     def options(self) -> dict[str, str]:
         """What stands behind the question mark, but for what goes without saying."""
         said = [pair for pair in parse_qsl(urlsplit(self.target).query) if pair[1] not in _FALSE and pair not in _DEFAULTS]
-        return {key: "1" if value in _TRUE else value for key, value in sorted(said)}
+        return {key: "1" if value in _TRUE else _compact(value) for key, value in sorted(said)}
 
     @property
     def request(self) -> str:
@@ -72,9 +69,14 @@ class Exchange:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it only prepares: a greeting, a look at what there is, the size of a window. Clients differ in these."""
+        """Whether it is but a greeting, a look at what there is, the size of a window, or an end that nobody stays for.
+
+        Clients differ in these, and do the same for those who use them.
+        """
         if self.path in ("/_ping", "/version", "/info") or self.path.endswith("/resize"):
             return True
+        if self.path.endswith("/wait"):
+            return not self.answer or "condition" not in self.options
         return self.method == "GET" and re.fullmatch(r"/(containers|images|exec)/.+/json", self.path) is not None
 
     @property
@@ -163,9 +165,12 @@ class Wire:
             connection = _Connection(self._connections, client, server, self._begin, self._go_on)
             threading.Thread(target=connection.serve, daemon=True).start()
 
-    def _begin(self, exchange: Exchange) -> int:
+    def _begin(self, connection: int, method: str, target: str) -> int:
         with self._lock:
-            self._exchanges.append(exchange)
+            names = dict(filter(None, map(_named, self._exchanges)))
+            path = _VERSION.sub("", unquote(urlsplit(target).path))
+            path = _ID.sub(lambda found: names.get(found[0], "ID"), path)
+            self._exchanges.append(Exchange(connection, method, target, path))
             return len(self._exchanges) - 1
 
     def _go_on(self, number: int, change: Callable[[Exchange], Exchange]) -> None:
@@ -181,7 +186,7 @@ class _Connection:
         number: int,
         client: socket.socket,
         server: socket.socket,
-        begin: Callable[[Exchange], int],
+        begin: Callable[[int, str, str], int],
         go_on: Callable[[int, Callable[[Exchange], Exchange]], None],
     ) -> None:
         self.number, self.client, self.server = number, client, server
@@ -205,7 +210,7 @@ class _Connection:
 
     def _asked(self, head: Head) -> int:
         method, target = head.first.split()[:2]
-        self._current = self._begin(Exchange(self.number, method, target))
+        self._current = self._begin(self.number, method, target)
         self._unanswered.append((self._current, method))
         return head.framing(THE_REST if head.wants_upgrade else NOTHING)
 
@@ -234,8 +239,9 @@ def tap(lesson: Lesson, daemon: str) -> Wire:
     """The lesson's tap on the daemon that listens at the path ``daemon``; sets ``$DOCKER_HOST`` of this process to it."""
     path = f"{lesson.run}/docker.sock"
     if path in _open:
-        _open.pop(path).close()
+        _open.pop(path).close()  # if this cell is run again
     wire = _open[path] = Wire(path, daemon)
+    lesson.at_end(wire.close)
     os.environ["DOCKER_HOST"] = wire.host
     return wire
 
@@ -243,6 +249,22 @@ def tap(lesson: Lesson, daemon: str) -> Wire:
 def essential(exchanges: tuple[Exchange, ...]) -> tuple[Exchange, ...]:
     """Without what is aside; if there is nothing else, what was asked last."""
     return tuple(each for each in exchanges if not each.is_aside) or exchanges[-1:]
+
+
+def _compact(value: str) -> str:
+    """Filters come as JSON, with spaces in it or without."""
+    try:
+        return json.dumps(json.loads(value), separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return value
+
+
+def _named(exchange: Exchange) -> tuple[str, str] | None:
+    """The ID of a container that was made here, and its name, if it was given one."""
+    if exchange.path == "/containers/create" and "name" in exchange.options:
+        with suppress(ValueError, KeyError, TypeError):
+            return json.loads(exchange.answer)["Id"], exchange.options["name"]
+    return None
 
 
 def _pump(source: socket.socket, sink: socket.socket, parser: Parser) -> None:

@@ -7,9 +7,9 @@
     DELETE /containers/box     204 No Content         remove it
     >>> Traffic(wire)                                 # the last command's conversation, to unfold
 
-``below_each_cell`` leaves out what is aside (greetings, look-ups, sizes of windows), in which clients differ. ``Traffic`` shows that too
-if asked, and each of its rows unfolds to what was sent and what came back. ``wire`` is a tap of ``labkit.lessons.traffic``, or whatever
-knows exchanges. Source: Docker Engine API. Notebook 06.
+``below_each_cell`` leaves out what is aside (greetings, look-ups, sizes of windows and the like), in which clients differ. ``Traffic``
+shows that too if asked, and each of its rows unfolds to what was sent and what came back. ``wire`` is a tap of
+``labkit.lessons.traffic``, or whatever knows exchanges. Source: Docker Engine API. Notebook 06.
 """
 
 from __future__ import annotations
