@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from labkit.daemon import statuses
 from labkit.daemon.bodies import Inlet, Outlet
-from labkit.daemon.http import ClientGone
+from labkit.daemon.http import ClientGone, Malformed
 from labkit.daemon.messages import JSON, Answer, Request, Response, Streamed
 from labkit.errors import LabError
 
@@ -64,9 +64,9 @@ class Api:
     async def lines(self, work: Callable[[Say], None], always_streams: bool = False) -> Answer:
         """The answer of a request that tells what it does while it does it, as JSON, a line each.
 
-        ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer, unless it
-        ``always_streams``; after that it is the last line. When the client goes away, the next ``say`` raises ``ClientGone``; so does
-        that of None, which says nothing.
+        ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer, unless the
+        client expects a stream in any case (``always_streams``); after that it is the last line. When the client goes away, the next
+        ``say`` raises ``ClientGone``; so does that of None, which says nothing.
         """
 
         def tell(outlet: Outlet) -> None:
@@ -79,9 +79,15 @@ class Api:
             work(say)
 
         outlet = self._begin(tell)
-        if always_streams:
-            return Streamed(_with_failure(outlet.chunks()), JSON)
-        first = await outlet.first()
+        try:
+            first = await outlet.first()
+        except Malformed:
+            raise
+        except LabError as error:
+            if not always_streams:
+                raise
+            first = encoded(failure(error))
+            outlet.end()
         return Streamed(_with_failure(outlet.chunks(first)), JSON) if first else Response(statuses.OK, b"", JSON)
 
     async def written(self, work: Callable[[Outlet], None]) -> AsyncIterator[bytes]:

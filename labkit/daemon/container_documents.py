@@ -138,12 +138,14 @@ def _networks(container: Container) -> Mapping[str, EndpointSettings]:
     return {**found, **record.Endpoints}
 
 
-def _ports(container: Container) -> Json:
-    """Ports that are bound on the host, and those that are not."""
+def _ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """Ports that are bound on the host, and with null those that are only exposed."""
     if not container.state.alive:
         return {}
-    exposed: Json = {port if "/" in port else f"{port}/tcp": None for port in sorted(container.record.Config.ExposedPorts)}
-    return {**exposed, **{port: [config.told(each) for each in bindings] for port, bindings in container.record.Ports.items()}}
+    record = container.record
+    exposed = {port if "/" in port else f"{port}/tcp": None for port in sorted(record.Config.ExposedPorts)}
+    bound = {port: [{"HostIp": each.HostIp, "HostPort": each.HostPort} for each in bindings] for port, bindings in record.Ports.items()}
+    return {**exposed, **bound}
 
 
 class Images:
@@ -193,10 +195,11 @@ def _command(path: str, arguments: Sequence[str]) -> str:
 
 
 def _port_list(container: Container) -> list[Json]:
-    rows: list[Json] = []
-    for port in _ports(container):
+    found: list[Json] = []
+    for port, bindings in _ports(container).items():
         number, _, protocol = port.partition("/")
-        row: Json = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol}
-        bindings = container.record.Ports.get(port, ())
-        rows += [{"IP": each.HostIp, **row, "PublicPort": int(each.HostPort)} for each in bindings] or [row]
-    return rows
+        if not number.isdecimal():
+            continue
+        own: Json = {"PrivatePort": int(number), "Type": protocol or "tcp"}
+        found += [{"IP": each["HostIp"], **own, "PublicPort": int(each["HostPort"])} for each in bindings or ()] or [own]
+    return found

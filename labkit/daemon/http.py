@@ -39,6 +39,10 @@ _UPGRADED = b"Connection: Upgrade\r\nUpgrade: tcp\r\n"
 Application = Callable[[Request], Awaitable[Answer]]
 
 
+class Malformed(InvalidInput):
+    """What the client sends is no HTTP."""
+
+
 class ClientGone(LabError):
     """The client has closed the connection in the middle of what it had to say, or of what it was told."""
 
@@ -52,6 +56,7 @@ class Connection:
         self._reader, self._writer, self._answer, self._hangups = reader, writer, answer, hangups
         self._headers = [(name.encode(), value.encode()) for name, value in headers]
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        self._is_at_end = False
 
     async def serve(self) -> None:
         """Until the client has gone, or has sent what is no HTTP."""
@@ -72,6 +77,8 @@ class Connection:
         event = await self._event()
         if not isinstance(event, h11.Request):
             return None
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise h11.RemoteProtocolError("this daemon speaks HTTP/1.1")
         target = event.target.decode("ascii", "replace")
         if target.startswith("http://"):  # an absolute form, as proxies get it
             target = "/" + target.partition("://")[2].partition("/")[2]
@@ -91,7 +98,9 @@ class Connection:
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
                 self._writer.write(self._h11.send(go_on) or b"")
-            self._h11.receive_data(await self._reader.read(BLOCK))
+            data = await self._reader.read(BLOCK)
+            self._is_at_end = not data
+            self._h11.receive_data(data)
         return event
 
     async def _body(self) -> AsyncIterator[bytes]:
@@ -100,9 +109,9 @@ class Connection:
             try:
                 event = await self._event()
             except h11.RemoteProtocolError as error:
-                if self._reader.at_eof():
+                if self._is_at_end:
                     raise ClientGone("the client went away before it had sent everything") from None
-                raise InvalidInput(f"malformed HTTP request: {error}") from None
+                raise Malformed(f"malformed HTTP request: {error}") from None
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
 
@@ -194,9 +203,10 @@ class Connection:
         """Say what was wrong."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return  # half an answer is out already
-        status = error.error_status_hint
+        # Of h11's hints there is one that says more than 400.
+        status = error.error_status_hint if error.error_status_hint == statuses.TOO_LARGE else statuses.BAD_REQUEST
         body = json.dumps({"message": f"malformed HTTP request: {error}"}).encode() + b"\n"
-        reason = statuses.REASONS.get(status, b"Bad Request")
+        reason = statuses.REASONS[status]
         head = b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
         with suppress(OSError, TimeoutError):
             self._writer.write(head % (status, reason, JSON.encode(), len(body)) + body)

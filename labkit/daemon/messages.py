@@ -29,6 +29,8 @@ JSON = "application/json"
 LARGEST_DOCUMENT = 8 << 20
 """Bytes of a body that is JSON."""
 
+_LONGEST = 1000  # characters of an error
+
 
 @dataclass
 class Request:
@@ -63,20 +65,29 @@ class Request:
             parts.append(chunk)
         return b"".join(parts)
 
-    async def json(self) -> object:
-        """The body, which must be JSON; None if there is none."""
+    async def json(self, absent: object = None) -> object:
+        """The body, which must be JSON; ``absent`` if there is none, or if it is ``null``."""
         data = await self.read()
         if not data:
-            return None
+            return absent
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != JSON:
             raise InvalidInput(f"unsupported Content-Type header ({kind:.100}): must be 'application/json'")
         try:
-            return json.loads(data)
+            found = json.loads(data, parse_int=_whole)
         except RecursionError:
             raise InvalidInput("invalid JSON: nested too deeply") from None
         except ValueError as error:  # not JSON, not UTF-8, a number of ten thousand digits
             raise InvalidInput(f"invalid JSON: {error}") from None
+        return absent if found is None else found
+
+
+def _whole(digits: str) -> int:
+    """A number as Go's int64 has it: no limit of the kernel's is larger."""
+    number = int(digits) if len(digits) < 20 else 1 << 63
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"the number {digits:.20}… does not fit in 64 bits")
+    return number
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,9 @@ class Response:
 
     @classmethod
     def error(cls, status: int, message: str) -> Response:
-        """An error, which clients print."""
-        return cls.of({"message": message}, status)
+        """An error, which clients print. Of one that repeats what a client has sent at length, the middle is left out."""
+        shown = message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 3 :]}"
+        return cls.of({"message": shown}, status)
 
 
 @dataclass(frozen=True)

@@ -35,20 +35,27 @@ class Query:
         if not text:
             return cls()
         try:
-            return cls(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST))
+            found = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST, errors="surrogateescape")
         except ValueError:
             raise InvalidInput(f"the query has more than {_MOST} parameters") from None
+        if any("\0" in text for pair in found for text in pair):
+            raise InvalidInput("the query must not hold a NUL character")
+        return cls(found)
 
     def __contains__(self, name: str) -> bool:
         return any(key == name for key, _ in self.pairs)
 
     def text(self, name: str, default: str = "") -> str:
         """The first value of this name."""
-        return next((value for key, value in self.pairs if key == name), default)
+        return next((_clean(value) for key, value in self.pairs if key == name), default)
+
+    def path(self, name: str) -> str:
+        """The same as a path, which may hold any bytes: ``os.fsencode`` gives those."""
+        return next((value for key, value in self.pairs if key == name), "")
 
     def all(self, name: str) -> tuple[str, ...]:
         """All values of this name."""
-        return tuple(value for key, value in self.pairs if key == name)
+        return tuple(_clean(value) for key, value in self.pairs if key == name)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Whether it is said, and not "0", "no", "false" or "none"."""
@@ -91,6 +98,11 @@ class Query:
         if isinstance(found, dict) and all(value is None or isinstance(value, str) for value in found.values()):
             return {key: value for key, value in found.items() if value is not None}
         raise InvalidInput(f"{name}: must be an object of strings, not {found!r:.60}")
+
+
+def _clean(text: str) -> str:
+    """With marks in place of bytes that are no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _mapping(found: object, name: str) -> dict[str, list[str]]:

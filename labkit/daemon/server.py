@@ -29,7 +29,7 @@ from labkit.daemon.router import ANNOUNCED, Router
 from labkit.daemon.routes import build, containers, files, images, networks, streams, system, usage, volumes
 from labkit.daemon.settings import Settings, load, socket_path
 from labkit.engine.engine import Engine
-from labkit.errors import Conflict, KernelError, LabError
+from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 
 _log = logging.getLogger("labkit.daemon")
 
@@ -161,6 +161,8 @@ class Server:
     async def answer(self, request: Request) -> Answer:
         """Find who answers, and put what goes wrong into an answer, too."""
         try:
+            if "\0" in request.path:
+                raise InvalidInput("the path must not hold a NUL character")
             return await self._router.find(request)(self._api, request)
         except ClientGone:
             raise

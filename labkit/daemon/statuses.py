@@ -16,6 +16,7 @@ NO_CONTENT = 204
 NOT_MODIFIED = 304
 BAD_REQUEST = 400
 NOT_FOUND = 404
+TOO_LARGE = 431
 INTERNAL_SERVER_ERROR = 500
 
 REASONS = {
@@ -28,7 +29,7 @@ REASONS = {
     403: b"Forbidden",
     NOT_FOUND: b"Not Found",
     409: b"Conflict",
-    431: b"Request Header Fields Too Large",
+    TOO_LARGE: b"Request Header Fields Too Large",
     INTERNAL_SERVER_ERROR: b"Internal Server Error",
     501: b"Not Implemented",
 }

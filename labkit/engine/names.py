@@ -16,6 +16,7 @@ import re
 from labkit.errors import InvalidInput
 
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_LONGEST = 255  # Docker sets no end; a name of 10,000 is no help to anybody
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -69,4 +70,6 @@ def check(name: str) -> str:
     """A name that a user gave, without the slash that Docker puts before it. Raises ``InvalidInput``."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"Invalid container name ({name:.200}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    if len(name) > _LONGEST:
+        raise InvalidInput(f"Invalid container name ({name:.200}…): it has {len(name)} characters, and may have {_LONGEST}")
     return name.removeprefix("/")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from labkit.engine import mounting, oci, oci_mounts, oci_resources
 from labkit.engine.config import Config, HostConfig, Resources, RestartPolicy
 from labkit.errors import InvalidInput
-from labkit.linux import processes, rlimits
+from labkit.linux import processes, rlimits, sysctls
 
 LEAST_MEMORY = 6 << 20
 _LOG_OPTIONS = frozenset(
@@ -36,6 +36,7 @@ def check(config: Config, host: HostConfig) -> tuple[str, ...]:
     oci.security_options(host)
     mounting.check(config, host)
     _check_ports(config, host)
+    _check_sysctls(host)
     if host.ShmSize < 0:
         raise InvalidInput("SHM size can not be less than 0")
     if not -1000 <= host.OomScoreAdj <= 1000:
@@ -73,6 +74,15 @@ def _check_modes(host: HostConfig) -> None:
     ):
         if mode not in known and not (what in ("PID", "IPC") and _MODE.fullmatch(mode)):
             raise InvalidInput(f"invalid {what} mode: {mode}")
+
+
+def _check_sysctls(host: HostConfig) -> None:
+    """Only settings that a namespace of the container's own has: all others are the machine's."""
+    shared = {"net": host.NetworkMode == "host", "ipc": host.IpcMode == "host", "uts": host.UTSMode == "host", "user": True}
+    for name in host.Sysctls:
+        kind = sysctls.namespaced(name)
+        if kind is None or shared[kind]:
+            raise InvalidInput(f'sysctl "{name:.200}" is not in a separate kernel namespace')
 
 
 def check_restart_policy(policy: RestartPolicy, auto_remove: bool = False) -> None:

@@ -121,7 +121,7 @@ async def rename(api: Api, request: Request) -> Answer:
 
 async def update(api: Api, request: Request) -> Answer:
     """Change limits and restart policy."""
-    wanted = config.decode(Update, await request.json() or {})
+    wanted = config.decode(Update, await request.json({}))
     warnings = await api.call(named(api, request).update, wanted)
     return Response.of({"Warnings": [*warnings] or None})
 

@@ -29,7 +29,7 @@ _CHUNK = 1 << 18
 
 
 def _path(request: Request) -> str:
-    path = request.query.text("path")
+    path = request.query.path("path")
     if not path:
         raise InvalidInput("bad parameter: path cannot be empty")
     return path

@@ -36,7 +36,7 @@ async def list_(api: Api, request: Request) -> Answer:
 
 async def create(api: Api, request: Request) -> Answer:
     """Make one."""
-    wanted = codec.decode(Wanted, await request.json() or {})
+    wanted = codec.decode(Wanted, await request.json({}))
     made = await api.call(api.engine.networks.create, wanted)
     return Response.of({"Id": made.Id, "Warning": ""}, statuses.CREATED)
 
@@ -55,7 +55,7 @@ async def remove(api: Api, request: Request) -> Answer:
 
 async def connect(api: Api, request: Request) -> Answer:
     """Put a container into it."""
-    networks, wanted = api.engine.networks, codec.decode(Connect, await request.json() or {})
+    networks, wanted = api.engine.networks, codec.decode(Connect, await request.json({}))
     container = api.engine.containers.get(wanted.Container)
     await api.call(networks.connect, request.parameters["name"], container, wanted.EndpointConfig)
     return Response(statuses.OK)
@@ -63,7 +63,7 @@ async def connect(api: Api, request: Request) -> Answer:
 
 async def disconnect(api: Api, request: Request) -> Answer:
     """Take a container out of it."""
-    networks, wanted = api.engine.networks, codec.decode(Connect, await request.json() or {})
+    networks, wanted = api.engine.networks, codec.decode(Connect, await request.json({}))
     container = api.engine.containers.get(wanted.Container)
     await api.call(networks.disconnect, request.parameters["name"], container, wanted.Force)
     return Response(statuses.OK)

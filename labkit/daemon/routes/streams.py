@@ -15,7 +15,7 @@ from labkit.daemon.messages import Answer, Hijacked, Request, Response, Streamed
 from labkit.daemon.router import Route
 from labkit.daemon.routes.containers import named, size
 from labkit.daemon.wire import Wire
-from labkit.engine import config, statistics, streams, times
+from labkit.engine import config, detach_keys, statistics, streams, times
 from labkit.engine.execs import ExecConfig
 from labkit.engine.logs import Log
 from labkit.errors import InvalidInput
@@ -27,9 +27,11 @@ _PATIENCE = 2.0  # seconds
 async def attach(api: Api, request: Request) -> Answer:
     """Be told what it says, and tell it what it reads; before it runs, or while."""
     container, query = named(api, request), request.query
-    has_past = query.flag("logs")
+    has_past, keys = query.flag("logs"), query.text("detachKeys")
+    if keys:
+        detach_keys.parse(keys)  # without a terminal nobody watches for them, but wrong is wrong
     wanted = {name: query.flag(name) for name in ("stdin", "stdout", "stderr", "logs", "stream")}
-    line = await api.call(lambda: streams.attach(container, **wanted, detach_keys=query.text("detachKeys")))
+    line = await api.call(lambda: streams.attach(container, **wanted, detach_keys=keys))
 
     async def talk(wire: Wire) -> None:
         await attachments.talk(line, wire, has_past)
@@ -40,13 +42,13 @@ async def attach(api: Api, request: Request) -> Answer:
 async def exec_create(api: Api, request: Request) -> Answer:
     """Say what is to be executed in it."""
     container = named(api, request)
-    wanted = config.decode(ExecConfig, await request.json() or {})
+    wanted = config.decode(ExecConfig, await request.json({}))
     return Response.of({"Id": await api.call(api.engine.execs.create, container, wanted)}, statuses.CREATED)
 
 
 async def exec_start(api: Api, request: Request) -> Answer:
     """Execute it; attached, unless ``Detach``."""
-    id, body = request.parameters["id"], await request.json() or {}
+    id, body = request.parameters["id"], await request.json({})
     if not isinstance(body, dict):
         raise InvalidInput(f"the body must be an object, not {body!r:.60}")
     console = body.get("ConsoleSize")

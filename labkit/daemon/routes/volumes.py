@@ -22,7 +22,7 @@ async def list_(api: Api, request: Request) -> Answer:
 
 async def create(api: Api, request: Request) -> Answer:
     """Make one, or take the one of that name."""
-    wanted = codec.decode(VolumeCreate, await request.json() or {})
+    wanted = codec.decode(VolumeCreate, await request.json({}))
 
     def work() -> object:
         volume = api.engine.volumes.create(wanted.Name, wanted.Driver, options=wanted.DriverOpts, labels=wanted.Labels)
