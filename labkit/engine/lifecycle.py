@@ -136,17 +136,18 @@ def finish(container: Container, code: int, moment: int) -> None:
     )
     if container.note(State=state, RestartCount=container.record.RestartCount + (delay is not None)):
         clear(container)
-    container.exited.set()
     if out_of_memory:
         container.tell("oom")
     container.tell("die", exitCode=str(code))
     for follower in container.engine.followers:
         follower.ended(container)
     container.engine.networks.leave(container)
+    is_kept = container.keeps_when_stopped
+    container.exited.set()  # not before its ports are free: who has stopped it may want them for another
     container.notify("not-running", "next-exit")
     if delay is not None:
         restarting.schedule(container, delay, again)
-    elif container.record.HostConfig.AutoRemove and not container.keeps_when_stopped:
+    elif container.record.HostConfig.AutoRemove and not is_kept:
         container.remove(force=True, volumes=True)
 
 
