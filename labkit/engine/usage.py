@@ -136,7 +136,7 @@ def _of_containers(engine: Engine) -> Iterator[ContainerUsage]:
 
 def _of_volumes(engine: Engine) -> Iterator[VolumeUsage]:
     for volume in engine.volumes.list():
-        yield VolumeUsage(volume, engine.volumes.size(volume), len(engine.volumes.holders(volume.Name)))
+        yield VolumeUsage(volume, of_directory(volume.Mountpoint), len(engine.volumes.holders(volume.Name)))
 
 
 def _of_builds(engine: Engine, layers: Mapping[str, int]) -> Iterator[BuildUsage]:

@@ -28,10 +28,10 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from labkit import codec
-from labkit.engine import extraction, files, names, packing, times, usage, view, volume_filters
+from labkit.engine import names, times, usage, volume_filling, volume_filters
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError, NotFound, Unsupported
 from labkit.records import record
-from labkit.storage import copies, trees
+from labkit.storage import trees
 
 if TYPE_CHECKING:
     from labkit.engine.engine import Engine
@@ -218,7 +218,7 @@ class Volumes:
                 return
             if not self.holders(volume.Name):
                 place = f"{place}.{os.urandom(4).hex()}"
-            if _copied(layers, path, place, self.engine.run) and place != volume.Mountpoint:
+            if volume_filling.copied(layers, path, place, self.engine.run) and place != volume.Mountpoint:
                 os.rename(place, volume.Mountpoint)
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:  # somebody else was faster
@@ -256,7 +256,7 @@ class Volumes:
         wanted = volume_filters.prunable(self.list(), filters or {}, every=all)
         removed, size = [], 0
         for volume in wanted:
-            bytes_ = self.size(volume)
+            bytes_ = usage.of_directory(volume.Mountpoint)
             try:
                 self.remove(volume.Name)
             except (Conflict, NotFound):
@@ -265,10 +265,6 @@ class Volumes:
             size += bytes_
         self.engine.events.publish("volume", "prune", "", {"reclaimed": str(size)})
         return Pruned(tuple(removed), size)
-
-    def size(self, volume: Volume) -> int:
-        """Bytes of the files in it, each counted once however many names it has."""
-        return usage.of_directory(volume.Mountpoint)
 
     def _put_aside(self, volume: Volume) -> str:
         going = f"{self.directory}/.{volume.Name}.{os.urandom(4).hex()}.removing"
@@ -297,23 +293,6 @@ def _check(name: str) -> None:
         raise InvalidInput(f'create {name[:255]}: "{name[:255]}" includes invalid characters for a local volume name, {allowed}')
     if len(name) > _LONGEST_NAME:
         raise InvalidInput(f"create {name[:64]}…: a volume name of {len(name)} characters is too long, {_LONGEST_NAME} are allowed")
-
-
-def _copied(layers: Sequence[str], path: str, target: str, place: str) -> bool:
-    """Whether an image has a directory at ``path``, of which ``target`` is now a copy."""
-    with view.of_layers(layers, place) as seen, trees.Tree(seen.root) as tree:
-        try:
-            source = files.followed(tree, os.fsencode(path))
-            directory, _ = tree.directory(source)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        os.makedirs(target, exist_ok=True)
-        copies.attributes(f"/proc/self/fd/{directory}/.", target)
-        with trees.Tree(target) as copy:
-            extraction.extract(packing.packed(tree, source, b""), copy, b"", extraction.Rules())
-            found = os.fstat(tree.directory(source)[0])
-            os.utime(copy.root, ns=(found.st_atime_ns, found.st_mtime_ns))
-    return True
 
 
 def _remove_quietly(path: str) -> None:

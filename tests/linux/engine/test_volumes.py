@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.engine import commits, volumes
+from labkit.engine import commits, volume_filling
 from labkit.engine.config import Config, HostConfig
 from labkit.engine.engine import Engine
 from labkit.engine.hostconfig import Mount, VolumeOptions
@@ -170,7 +170,7 @@ def test_one_is_not_taken_away_under_a_container_that_is_being_made(engine: Engi
         assert engine.volumes.prune(all=True).VolumesDeleted == ()
         return False
 
-    monkeypatch.setattr(volumes, "_copied", interfere)
+    monkeypatch.setattr(volume_filling, "copied", interfere)
     engine.containers.create("", Config(Image="busybox"), HostConfig(NetworkMode="none", Binds=("site:/data",)))
     assert refused == ["remove site: volume is in use - []"] and engine.volumes._claims == {}
 
