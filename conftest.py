@@ -62,9 +62,7 @@ class Traces:
 def traces(temporary: str) -> Traces:
     """What there is now; ``temporary`` is the directory that this run of the tests may use."""
     return Traces(
-        mounts=frozenset(
-            f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_another_run(mount.target, temporary)
-        ),
+        mounts=frozenset(f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_another_run(mount.target, temporary)),
         links=frozenset(f" {name}" for name in os.listdir("/sys/class/net")),
         cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
@@ -87,10 +85,19 @@ def descendants() -> dict[int, processes.Stat]:
 
 
 def lasting() -> dict[int, processes.Stat]:
-    """The same without the runtime's spawner and the monitor and builder that it keeps ready: once used, it waits for the next."""
+    """The same without the runtime's spawners, and the monitor and builder that each keeps ready: once used, it waits for the next."""
     found = descendants()
-    waiting = [pid for pid in found if b"labkit.runtime import spawner" in command_line(pid)]
-    return {pid: stat for pid, stat in found.items() if len(waiting) > 3 or pid not in waiting}
+    ours = {pid for pid in found if b"labkit.runtime import spawner" in command_line(pid)}
+    below: dict[int, set[int]] = {pid: set() for pid in found}
+    for pid, stat in found.items():
+        below.get(stat.ppid, set()).add(pid)
+    idle = {pid for pid in ours if found[pid].ppid not in ours}
+    for spawner in tuple(idle):
+        # A monitor that has a container is above its init, which is another program; one that is ready is above its builder alone.
+        ready = [monitor for monitor in below[spawner] & ours if below[monitor] and below[monitor] <= ours]
+        if len(ready) == 1:
+            idle.update(ready, below[ready[0]])
+    return {pid: stat for pid, stat in found.items() if pid not in idle}
 
 
 def command_line(pid: int) -> bytes:

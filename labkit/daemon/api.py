@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from labkit.daemon import statuses
 from labkit.daemon.bodies import Inlet, Outlet
-from labkit.daemon.http import ClientGone, Malformed
+from labkit.daemon.failures import ClientGone, Malformed
 from labkit.daemon.messages import JSON, Answer, Request, Response, Streamed
 from labkit.errors import LabError
 

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from labkit.daemon.http import ClientGone
+from labkit.daemon.failures import ClientGone
 from labkit.errors import LabError
 
 _FULL = 4 << 20  # bytes that may wait

@@ -21,11 +21,12 @@ from urllib.parse import unquote
 import h11
 
 from labkit.daemon import statuses
+from labkit.daemon.failures import ClientGone, Malformed
 from labkit.daemon.hangups import Hangups
 from labkit.daemon.messages import JSON, Answer, Headers, Hijacked, Request, Response, Streamed
 from labkit.daemon.queries import Query
 from labkit.daemon.wire import Wire
-from labkit.errors import InvalidInput, LabError
+from labkit.errors import LabError
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +38,6 @@ _LINGER = 2.0  # seconds
 _UPGRADED = b"Connection: Upgrade\r\nUpgrade: tcp\r\n"
 
 Application = Callable[[Request], Awaitable[Answer]]
-
-
-class Malformed(InvalidInput):
-    """What the client sends is no HTTP."""
-
-
-class ClientGone(LabError):
-    """The client has closed the connection in the middle of what it had to say, or of what it was told."""
 
 
 class Connection:

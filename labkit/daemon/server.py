@@ -22,8 +22,9 @@ from errno import ECONNREFUSED
 
 from labkit.daemon import statuses
 from labkit.daemon.api import Api
+from labkit.daemon.failures import ClientGone
 from labkit.daemon.hangups import Hangups
-from labkit.daemon.http import BLOCK, ClientGone, Connection
+from labkit.daemon.http import BLOCK, Connection
 from labkit.daemon.messages import Answer, Request, Response
 from labkit.daemon.router import ANNOUNCED, Router
 from labkit.daemon.routes import build, containers, files, images, networks, streams, system, usage, volumes

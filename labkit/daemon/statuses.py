@@ -7,6 +7,7 @@ Source: RFC 9110; Docker Engine API v1.47.
 
 from __future__ import annotations
 
+from labkit.daemon.failures import Malformed
 from labkit.errors import Conflict, Denied, InvalidInput, LabError, NotFound, Unsupported
 
 SWITCHING_PROTOCOLS = 101
@@ -38,6 +39,7 @@ _KINDS: tuple[tuple[type[LabError], int], ...] = (
     (NotFound, NOT_FOUND),
     (Conflict, 409),
     (InvalidInput, BAD_REQUEST),
+    (Malformed, BAD_REQUEST),
     (Denied, 403),
     (Unsupported, 501),
 )

@@ -9,7 +9,7 @@ import pytest
 
 from labkit.daemon import bodies
 from labkit.daemon.bodies import Inlet, Outlet
-from labkit.daemon.http import ClientGone
+from labkit.daemon.failures import ClientGone
 from labkit.errors import InvalidInput
 
 SECONDS = 10

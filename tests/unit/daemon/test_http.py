@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from labkit.daemon import statuses
+from labkit.daemon.failures import Malformed
 from labkit.daemon.hangups import Hangups
 from labkit.daemon.http import LARGEST_HEAD, Connection
 from labkit.daemon.messages import Answer, Hijacked, Request, Response, Streamed
@@ -315,7 +316,7 @@ def test_bad_chunks_are_answered_with_a_sentence(body: bytes) -> None:
     async def answer(request: Request) -> Answer:
         try:
             return await echo(request)
-        except InvalidInput as error:
+        except Malformed as error:
             return Response.error(statuses.BAD_REQUEST, str(error))
 
     data = said(answer, b"POST / HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
