@@ -58,7 +58,7 @@ def info(engine: Engine, configured: Settings) -> dict[str, object]:
         "LoggingDriver": configured.log_driver,
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if cgroup.mode == "v2" else "1",
-        "NEventsListener": 0,
+        "NEventsListener": engine.events.listeners,
         "KernelVersion": uname.release,
         "OperatingSystem": _release().get("PRETTY_NAME", "Linux"),
         "OSVersion": _release().get("VERSION_ID", ""),

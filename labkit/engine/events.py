@@ -90,6 +90,12 @@ class Events:
             self._subscriptions.append(subscription)
         return subscription
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        with self._lock:
+            return len(self._subscriptions)
+
     def close(self) -> None:
         """End every subscription."""
         with self._lock:
