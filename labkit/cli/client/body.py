@@ -51,7 +51,8 @@ def body(given: Given, image: str, command: Sequence[str], *, detached: bool = F
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     host["Devices"] = [_device(text) for text in _words(given, "device")]
     host["Tmpfs"] = dict(text.partition(":")[::2] for text in _words(given, "tmpfs"))
-    host["Binds"], anonymous = mounts.volumes(_words(given, "volume"))
+    binds, anonymous = mounts.volumes(_words(given, "volume"))
+    host["Binds"] = binds or None
     host["PortBindings"] = ports.published(_words(given, "publish"))
     made["Volumes"] = anonymous
     made["ExposedPorts"] = {port: {} for port in (*host["PortBindings"], *ports.exposed(_words(given, "expose")))}  # type: ignore[misc]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,48 +16,9 @@ import pytest
 
 from tests.command_lines import Labkit
 from tests.registries import Registry
+from tests.terminals import Terminal
 
 SECONDS = 30.0
-
-
-class Terminal:
-    """A program on a terminal of its own, as wide and high as most."""
-
-    def __init__(self, words: list[str], environment: dict[str, str], size: tuple[int, int] = (24, 100)) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-        variables = os.environ | environment | {"TERM": "xterm"}
-        words = ["setsid", "--ctty", *words]  # what is typed reaches it, ctrl-C as a signal
-        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=variables)
-        os.close(slave)
-        self.seen = ""
-
-    def until(self, text: str) -> str:
-        """Read until the program has written ``text``, or has closed the terminal."""
-        deadline = time.monotonic() + SECONDS
-        while not text or text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, f"{text!r} did not come; but: {self.seen[-500:]!r}"
-            try:
-                self.seen += os.read(self.master, 1 << 16).decode(errors="replace")
-            except OSError:  # EIO: nobody has it open any more
-                assert not text, f"{text!r} did not come; but: {self.seen[-500:]!r}"
-                break
-        return self.seen
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def end(self) -> int:
-        """The rest of what it writes, and its exit code."""
-        self.until("")
-        os.close(self.master)
-        return self.process.wait(SECONDS)
-
-    @property
-    def lines(self) -> list[str]:
-        """What was written, without what moves the cursor."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.seen).replace("\r", "\n").splitlines()
 
 
 class Tap:
