@@ -75,10 +75,9 @@ def opened(
     from labkit.image import archives
 
     mark = f"{os.getpid()}-{os.urandom(3).hex()}"
-    places, group = [f"{data}/{mark}", f"{run}/{mark}"], f"{GROUP}/{mark}"
+    places, group = (f"{data}/{mark}", f"{run}/{mark}"), f"{GROUP}/{mark}"
     with ExitStack() as undo:
-        undo.callback(_leave, data, run)
-        undo.callback(guard.clear, group, places)
+        undo.callback(guard.clear, group, *places)
         undo.callback(_dismiss, _guarded(group, places))
         os.makedirs(places[0])
         engine = undo.enter_context(Engine(*places, cgroup_parent=group))
@@ -91,7 +90,7 @@ def opened(
             container.remove(force=True)
 
 
-def _guarded(group: str, places: list[str]) -> subprocess.Popen[bytes]:
+def _guarded(group: str, places: tuple[str, str]) -> subprocess.Popen[bytes]:
     """Have a process watch over this one: see ``guard``."""
     us = processes.stat(os.getpid())
     assert us is not None, "we are alive"
@@ -102,11 +101,3 @@ def _guarded(group: str, places: list[str]) -> subprocess.Popen[bytes]:
 def _dismiss(watcher: subprocess.Popen[bytes]) -> None:
     watcher.kill()
     watcher.wait()
-
-
-def _leave(*directories: str) -> None:
-    for directory in directories:
-        try:
-            os.rmdir(directory)  # the last one out
-        except OSError:
-            continue

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from labkit.errors import LabError, NotFound
 from labkit.lab.comparison import files
-from labkit.linux import namespaces, processes
+from labkit.linux import processes
 from labkit.records import record
 from labkit.vm.agent import Done
 
@@ -64,13 +64,15 @@ class Container:
     """A container of the bench's image that runs ``command``."""
 
     def __init__(self, place: Bench, command: Sequence[str], *, speaks: bool = False, serves: bool = False) -> None:
-        """``speaks``: wait for its first output. ``serves`` is for the other side, which has no network else."""
-        from labkit.engine.config import Config, HostConfig
+        """``speaks``: wait for its first output. ``serves``: connect it to the default network and publish the bench's port."""
+        from labkit.engine.config import Config, HostConfig, PortBinding
 
         self._engine = place.engine
         self.first_output = 0.0
         began = time.monotonic()
         host = HostConfig(NetworkMode="none")
+        if serves:
+            host = HostConfig(NetworkMode="bridge", PortBindings={f"{place.port}/tcp": (PortBinding("127.0.0.1"),)})
         self.container = self._engine.containers.get(
             self._engine.containers.create("", Config(Image=place.name, Entrypoint=(), Cmd=tuple(command)), host).Id
         )
@@ -113,9 +115,9 @@ class Container:
         return Done(code, b"".join(said).decode(errors="replace"))
 
     def connect(self, port: int) -> socket.socket:
-        """By the loopback interface of its own network namespace: a socket stays in the namespace that it was made in."""
-        with namespaces.entered(self.pid, "net"):
-            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        """By the port of this machine that it is published on."""
+        (binding, *_) = self.container.record.Ports[f"{port}/tcp"]
+        return socket.create_connection(("127.0.0.1", int(binding.HostPort)), timeout=5)
 
     def memory(self) -> Memory:
         """Its monitor's share, and what its control group is charged: processes, files it has read or written, kernel memory."""
