@@ -31,6 +31,8 @@ class Client:
         self.line, self.streams = line, streams
         self.untaken: tuple[bytes, bytes] | None = None
         """A packet that it has yet to take."""
+        self.waits = False
+        """What it has said for the program, the program has yet to take; until then it is not heard."""
         line.setblocking(False)
 
     def give(self, stream: int, data: bytes) -> None:

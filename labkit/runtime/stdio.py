@@ -7,7 +7,7 @@
 Clients come in at the door, ``monitor.sock``, and are attached by connecting; or they bring a socket that is to be attached in their
 place, and are hung up on when it is. ``clients`` has what is said over the line.
 
-Nobody waits for a program that does not read: what it has not taken yet is kept, and clients are not heard until it has. A client
+Nobody waits for a program that does not read: what it has not taken yet is kept, and whoever said it is not heard until it has. A client
 that does not read holds up the program, as a terminal does that was stopped with ctrl-s, but not its end: what it has not read by
 then stays with the kernel until it does. A log that cannot be written holds up nobody.
 """
@@ -196,9 +196,10 @@ class Held:
             self.leave(number)
         elif word == b"r":
             self.resize(data)
-        elif word in (b"i", b"e") and self.stdin >= 0:
+        elif word in (b"i", b"e") and self.stdin >= 0 and not self.is_last_input:
             if word == b"i":
                 self.untaken += data
+                client.waits = True  # a packet of each client's at most, so that all can attach and resize, and none fills our memory
             elif self.terminal >= 0:
                 self.untaken += b"\x04"  # the end of input, as ctrl-d says it
             else:
@@ -222,6 +223,9 @@ class Held:
             pass
         except OSError:
             self.untaken, self.is_last_input = b"", self.terminal < 0  # the program has closed its end
+        if not self.untaken:
+            for client in self.clients.values():
+                client.waits = False
         if self.is_last_input and not self.untaken:
             self.want(self.stdin, 0)
             os.close(self.stdin)
@@ -235,14 +239,14 @@ class Held:
         self.arrange()
 
     def arrange(self) -> None:
-        """Wait for what can be dealt with: no output while a client has not taken the last, no input while the program has not."""
+        """Wait for what can be dealt with: no output while a client has not taken the last, no more input while the program has not."""
         is_held_up = any(client.untaken for client in self.clients.values())
         if self.stdin >= 0 and self.stdin not in self.streams:
             self.want(self.stdin, _OUT if self.untaken else 0)
         for fd in self.streams:
             self.want(fd, (0 if is_held_up else _IN) | (_OUT if fd == self.stdin and self.untaken else 0))
         for number, client in self.clients.items():
-            self.want(number, (0 if self.untaken else _IN) | (_OUT if client.untaken else 0))
+            self.want(number, (0 if client.waits else _IN) | (_OUT if client.untaken else 0))
         if self.source >= 0:
             self.want(self.source, 0 if self.untaken else _IN)
 

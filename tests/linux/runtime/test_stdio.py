@@ -181,6 +181,24 @@ def test_a_program_that_does_not_read_holds_up_neither_output_nor_end(detached: 
     assert client.hear_all() == b"go\nlast\n"
 
 
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+def test_input_that_a_program_does_not_take_keeps_nobody_else_from_being_heard(detached: Callable[..., Detached], terminal: bool) -> None:
+    made = detached("stty raw 2>/dev/null; trap 'stty size' WINCH; echo up; while :; do sleep 0.01; done", process__terminal=terminal)
+    client = made.attach()
+    made.box.start()
+    client.hear_until(b"up")
+    for _ in range(2):
+        client.say(b"i" + b"x" * 50000)
+    other = bring(made, b"12")  # which waits until it is attached
+    if terminal:
+        with made.attach().socket as third:
+            third.send(b"r33 77")
+            while b"33 77" not in other.recv(1 << 17):
+                pass
+    other.close()
+    assert made.box.status == "running"
+
+
 @pytest.mark.parametrize("nonsense", [b"r", b"rx y", b"r1 2 3", b"r-1 5", b"r99999 1", b"?", b"\0"])
 def test_nonsense_from_a_client_is_ignored(detached: Callable[..., Detached], nonsense: bytes) -> None:
     for terminal in (False, True):
