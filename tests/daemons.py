@@ -55,6 +55,8 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     holder: subprocess.Popen[bytes] | None = None
     """Keeps the network namespace while the daemon is away."""
+    at_home: bool = False
+    """It is in the tests' own network, where their registries are."""
 
     @property
     def socket(self) -> str:
@@ -83,12 +85,14 @@ class Daemon:
 
     def inside(self, *command: str) -> list[str]:
         """A command line in the daemon's network."""
+        if self.at_home:
+            return [*command]
         assert self.holder
         return ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net", *command]
 
     def start(self) -> None:
         """Returns when it answers."""
-        if not self.holder:
+        if not self.holder and not self.at_home:
             self.holder = subprocess.Popen(
                 [*_IN_A_NETWORK_OF_ITS_OWN, "sleep", "infinity"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
             )
@@ -197,7 +201,7 @@ def _dashed(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def labkit_daemon(place: Path, **settings: object) -> Iterator[Daemon]:
+def labkit_daemon(place: Path, at_home: bool = False, **settings: object) -> Iterator[Daemon]:
     """labkit's daemon, started. ``settings`` are of daemon.json, with underscores for dashes."""
     place.mkdir(parents=True, exist_ok=True)
     parent = f"labkit/tests-{os.getpid()}-{place.name}"
@@ -205,7 +209,7 @@ def labkit_daemon(place: Path, **settings: object) -> Iterator[Daemon]:
     (place / "daemon.json").write_text(json.dumps(said))
     program = os.path.join(os.path.dirname(sys.executable), "labkit")
     places = ["--root", f"{place}/data", "--exec-root", f"{place}/run", "--config", f"{place}/daemon.json"]
-    daemon = Daemon("labkit", place, [program, "daemon", "--host", f"unix://{place}/socket", *places])
+    daemon = Daemon("labkit", place, [program, "daemon", "--host", f"unix://{place}/socket", *places], at_home=at_home)
     try:
         daemon.start()
         yield daemon

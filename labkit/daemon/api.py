@@ -3,7 +3,7 @@
     await api.call(engine.containers.get, "web")             one of a few threads: for what answers at once
     await api.patiently(web.stop, 30)                        a thread of its own: for what may wait, or take its time
 
-    >>> async for line in api.lines(lambda say: images.pull("nginx", report=lambda told: say({"status": told.status}))): …
+    >>> return await api.lines(request, lambda say: images.pull("nginx", report=lambda told: say({"status": told.status})))
 
 The event loop never waits for the engine, and no number of clients that wait takes the threads away from those who do not.
 """
@@ -61,12 +61,14 @@ class Api:
         threading.Thread(target=run, name="labkit-patient", daemon=True).start()
         return asyncio.wrap_future(future, loop=self.loop)
 
-    async def lines(self, work: Callable[[Say], None], always_streams: bool = False) -> Answer:
+    async def lines(
+        self, request: Request, work: Callable[[Say], None], *, always_streams: bool = False, gone: Callable[[], None] | None = None
+    ) -> Answer:
         """The answer of a request that tells what it does while it does it, as JSON, a line each.
 
         ``work`` runs in a thread and says what there is to say. What it raises before it has said anything is the answer, unless the
         client expects a stream in any case (``always_streams``); after that it is the last line. When the client goes away, the next
-        ``say`` raises ``ClientGone``; so does that of None, which says nothing.
+        ``say`` raises ``ClientGone``, and so does that of None, which says nothing; and ``gone`` is called.
         """
 
         def tell(outlet: Outlet) -> None:
@@ -78,7 +80,7 @@ class Api:
 
             work(say)
 
-        outlet = self._begin(tell)
+        outlet = self._begin(request, tell, gone)
         try:
             first = await outlet.first()
         except Malformed:
@@ -90,13 +92,14 @@ class Api:
             outlet.end()
         return Streamed(_with_failure(outlet.chunks(first)), JSON) if first else Response(statuses.OK, b"", JSON)
 
-    async def written(self, work: Callable[[Outlet], None]) -> AsyncIterator[bytes]:
+    async def written(self, request: Request, work: Callable[[Outlet], None]) -> AsyncIterator[bytes]:
         """What ``work`` writes, from a thread. Its first bytes are there; what it raised before them is raised."""
-        outlet = self._begin(work)
+        outlet = self._begin(request, work)
         return outlet.chunks(await outlet.first())
 
-    def _begin(self, work: Callable[[Outlet], None]) -> Outlet:
-        outlet = Outlet(self.loop)
+    def _begin(self, request: Request, work: Callable[[Outlet], None], gone: Callable[[], None] | None = None) -> Outlet:
+        outlet = Outlet(self.loop, gone)
+        request.gone = outlet.abandon
 
         def run() -> None:
             try:

@@ -16,7 +16,7 @@ import asyncio
 import io
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from labkit.daemon.failures import ClientGone
 from labkit.errors import LabError
@@ -97,10 +97,11 @@ class Inlet(io.RawIOBase):
 
 
 class Outlet:
-    """What a thread writes, as chunks for the client."""
+    """What a thread writes, as chunks for the client. ``gone`` is called if that goes away before it has all of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, gone: Callable[[], None] | None = None) -> None:
         self._loop = loop
+        self._gone = gone
         self._waiting: list[bytes] = []
         self._size = 0
         self._changed = threading.Condition()
@@ -177,5 +178,7 @@ class Outlet:
     def abandon(self) -> None:
         """Nobody wants it any more: the thread hears of it when it writes."""
         with self._changed:
-            self._is_abandoned = True
+            is_early, self._is_abandoned = not (self._is_whole or self._is_abandoned), True
             self._changed.notify()
+        if is_early and self._gone:
+            self._gone()

@@ -112,7 +112,8 @@ class Connection:
 
     async def _exchange(self, request: Request) -> bool:
         """Answer one request; whether there may be another."""
-        answer = await self._answer(request)
+        with self._hangups.watched(self._descriptor, lambda: request.gone and request.gone()):
+            answer = await self._answer(request)
         if isinstance(answer, Hijacked):
             await self._hand_over(request, answer)
             return False

@@ -49,6 +49,8 @@ class Request:
     """Of the API, as the path says; "" if it does not."""
     reading: asyncio.Task[None] | None = None
     """Who reads the body, if it is somebody who does so beside the answer."""
+    gone: Callable[[], None] | None = None
+    """What to call if the client goes away before there is an answer; most go on, as whatever they do is done soon."""
 
     @property
     def upgrades(self) -> bool:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from labkit.engine.build.context import Context
     from labkit.engine.build.output import Output
     from labkit.image.documents import Descriptor
+    from labkit.image.registry.interest import Interest
     from labkit.image.registry.pull import Credentials
     from labkit.image.registry.settings import Settings
 
@@ -90,8 +91,12 @@ class ImageStore:
         all_tags: bool = False,
         credentials: Credentials | None = None,
         report: Report = silent,
+        interest: Interest | None = None,
     ) -> tuple[Image, ...]:
-        """Fetch an image, or all tags of a repository. ``credentials``: who asks; by default, as this user has logged in."""
+        """Fetch an image, or all tags of a repository. ``credentials``: who asks; by default, as this user has logged in.
+
+        Once ``interest`` is lost, it ends.
+        """
         from labkit.image.registry import pull
         from labkit.image.registry.credentials import find
 
@@ -106,21 +111,30 @@ class ImageStore:
         pulled = []
         with self.store.changing():
             for each in names:
-                pulled.append(pull.pull(self.images, each, platform=wanted, settings=self.settings, credentials=known, report=report))
+                image = pull.pull(
+                    self.images, each, platform=wanted, settings=self.settings, credentials=known, report=report, interest=interest
+                )
+                pulled.append(image)
                 self.tell("pull", each.familiar, each.familiar_name)
         return tuple(pulled)
 
     def push(
-        self, name: str, *, all_tags: bool = False, credentials: Credentials | None = None, report: Report = silent
+        self,
+        name: str,
+        *,
+        all_tags: bool = False,
+        credentials: Credentials | None = None,
+        report: Report = silent,
+        interest: Interest | None = None,
     ) -> tuple[Descriptor, ...]:
-        """Send an image, or all tags of a repository."""
+        """Send an image, or all tags of a repository; likewise."""
         from labkit.image.registry import push
         from labkit.image.registry.credentials import find
 
-        reference = references.parse(name)
+        reference, known = references.parse(name), credentials or find
         pushed = []
         for each in self._tags_here(reference) if all_tags else (reference.tagged,):
-            pushed.append(push.push(self.images, each, settings=self.settings, credentials=credentials or find, report=report))
+            pushed.append(push.push(self.images, each, settings=self.settings, credentials=known, report=report, interest=interest))
             self.tell("push", each.familiar, each.familiar_name)
         return tuple(pushed)
 

@@ -15,6 +15,7 @@ from labkit.daemon.messages import Answer, Request, Response
 from labkit.daemon.progress import told
 from labkit.daemon.router import Route
 from labkit.errors import Unsupported
+from labkit.image.registry.interest import Interest
 
 if TYPE_CHECKING:
     from labkit.engine.build.output import Output
@@ -31,7 +32,7 @@ async def build(api: Api, request: Request) -> Answer:
     is_quiet = query.flag("q")
     who = credentials.several(request.headers.get("x-registry-config", ""))
     tags, labels, args = query.all("t"), query.strings("labels"), query.strings("buildargs")
-    body = api.body(request)
+    body, interest = api.body(request), Interest()
 
     def work(say: Say) -> None:
         from labkit.engine.build import context
@@ -39,7 +40,7 @@ async def build(api: Api, request: Request) -> Answer:
 
         def fetch(name: str) -> Image:
             report = (lambda _said: None) if is_quiet else (lambda said: say(told(said)))
-            return api.engine.images.pull(name, credentials=who, report=report)[0]
+            return api.engine.images.pull(name, credentials=who, report=report, interest=interest)[0]
 
         def hear(said: Output) -> None:
             say(None if is_quiet or not said.text else {"stream": said.text})
@@ -63,7 +64,7 @@ async def build(api: Api, request: Request) -> Answer:
                 return
         say({"stream": f"{image.id}\n"} if is_quiet else {"aux": {"ID": image.id}})
 
-    return await api.lines(work)
+    return await api.lines(request, work, gone=interest.lose)
 
 
 async def prune(api: Api, request: Request) -> Answer:

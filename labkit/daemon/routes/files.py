@@ -49,7 +49,7 @@ async def stat(api: Api, request: Request) -> Answer:
 async def get_archive(api: Api, request: Request) -> Answer:
     """What is at a path, as an archive."""
     found, chunks = await api.patiently(files.get_archive, named(api, request), _path(request))
-    return Streamed(await api.written(lambda out: _pour(chunks, out)), _TAR, _header(found))
+    return Streamed(await api.written(request, lambda out: _pour(chunks, out)), _TAR, _header(found))
 
 
 def _pour(chunks: Iterator[bytes], out: Outlet) -> None:
@@ -94,7 +94,7 @@ async def changes(api: Api, request: Request) -> Answer:
 async def export(api: Api, request: Request) -> Answer:
     """All its files, as an archive."""
     container = named(api, request)
-    return Streamed(await api.written(lambda out: _pour(files.export(container), out)), _TAR)
+    return Streamed(await api.written(request, lambda out: _pour(files.export(container), out)), _TAR)
 
 
 async def commit(api: Api, request: Request) -> Answer:

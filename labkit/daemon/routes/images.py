@@ -17,6 +17,7 @@ from labkit.daemon.progress import told
 from labkit.daemon.queries import Filters
 from labkit.daemon.router import Route
 from labkit.errors import Denied, InvalidInput, LabError, Unsupported
+from labkit.image.registry.interest import Interest
 
 if TYPE_CHECKING:
     from labkit.image.images import Image, Removed
@@ -89,13 +90,15 @@ async def create(api: Api, request: Request) -> Answer:
     every = not tag and not _has_tag(name)
     whole = f"{name}{'@' if ':' in tag else ':'}{tag}" if tag else name
     who = credentials.one(request.headers.get("x-registry-auth", ""))
-    platform = query.text("platform")
+    platform, interest = query.text("platform"), Interest()
 
     def work(say: Say) -> None:
         with _hinted():
-            api.engine.images.pull(whole, platform=platform, all_tags=every, credentials=who, report=lambda said: say(told(said)))
+            api.engine.images.pull(
+                whole, platform=platform, all_tags=every, credentials=who, report=lambda said: say(told(said)), interest=interest
+            )
 
-    return await api.lines(work)
+    return await api.lines(request, work, gone=interest.lose)
 
 
 def _has_tag(name: str) -> bool:
@@ -130,22 +133,24 @@ async def _import(api: Api, request: Request, source: str) -> Answer:
             )
         say({"status": image.id})
 
-    return await api.lines(work)
+    return await api.lines(request, work)
 
 
 async def push(api: Api, request: Request) -> Answer:
     """Send it to the registry in its name."""
     name, tag = request.parameters["name"], request.query.text("tag")
-    who = credentials.one(request.headers.get("x-registry-auth", ""))
+    who, interest = credentials.one(request.headers.get("x-registry-auth", "")), Interest()
 
     def work(say: Say) -> None:
         whole = f"{name}:{tag}" if tag else name
         with _hinted():
-            pushed = api.engine.images.push(whole, all_tags=not tag, credentials=who, report=lambda said: say(told(said)))
+            pushed = api.engine.images.push(
+                whole, all_tags=not tag, credentials=who, report=lambda said: say(told(said)), interest=interest
+            )
         for each in pushed:
             say({"progressDetail": {}, "aux": {"Tag": tag, "Digest": each.digest, "Size": each.size}})
 
-    return await api.lines(work, always_streams=True)
+    return await api.lines(request, work, always_streams=True, gone=interest.lose)
 
 
 async def tag(api: Api, request: Request) -> Answer:
@@ -187,7 +192,7 @@ async def save(api: Api, request: Request) -> Answer:
     def work(out: Outlet) -> None:
         api.engine.images.save(names, cast("BinaryIO", out))
 
-    return Streamed(await api.written(work), "application/x-tar")
+    return Streamed(await api.written(request, work), "application/x-tar")
 
 
 async def load(api: Api, request: Request) -> Answer:
@@ -200,7 +205,7 @@ async def load(api: Api, request: Request) -> Answer:
             for line in api.engine.images.load(cast("BinaryIO", archive), report):
                 say({"stream": f"{line}\n"})
 
-    return await api.lines(work, always_streams=True)
+    return await api.lines(request, work, always_streams=True)
 
 
 async def search(_api: Api, _request: Request) -> Answer:

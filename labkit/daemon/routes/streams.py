@@ -172,7 +172,7 @@ async def stats(api: Api, request: Request) -> Answer:
             for each in statistics.stream(container):
                 say(each)
 
-        return await api.lines(work)
+        return await api.lines(request, work)
     return Response.of(await api.patiently(statistics.once, container, query.flag("one-shot")))
 
 

@@ -36,6 +36,7 @@ from labkit.image.registry.auth import Credential
 from labkit.image.registry.client import Client, Fetched
 from labkit.image.registry.endpoints import Endpoint
 from labkit.image.registry.fetching import Fetching
+from labkit.image.registry.interest import Interest
 from labkit.image.registry.settings import Settings, load
 from labkit.image.registry.transport import DEFAULT_PATIENCE, Patience
 
@@ -55,15 +56,16 @@ def pull(
     credentials: Credentials = stored.find,
     report: Report = silent,
     patience: Patience = DEFAULT_PATIENCE,
+    interest: Interest | None = None,
 ) -> Image:
     """The image, fetched, unpacked and named; what was there already is not fetched.
 
     ``platform`` is this machine's unless said otherwise, ``settings`` those of /etc/labkit/daemon.json. Raises what the registry itself has
-    answered; ``NotFound`` in Docker's words if nobody has the image.
+    answered; ``NotFound`` in Docker's words if nobody has the image. Once ``interest`` is lost, it ends.
     """
     name = replace(name, tag=None) if name.digest else name.tagged
     settings = load() if settings is None else settings
-    fetch = _Pull(images, name, platform or platforms.host(), credentials, report, settings.max_layer_bytes)
+    fetch = _Pull(images, name, platform or platforms.host(), credentials, report, settings.max_layer_bytes, interest or Interest())
     with images.store.changing():
         *mirrors, registry = endpoints.of(name, settings)
         missing = []
@@ -115,15 +117,23 @@ class _Pull:
     """One image, wherever it comes from."""
 
     def __init__(
-        self, images: Images, name: Reference, platform: Platform, credentials: Credentials, report: Report, limit: int | None
+        self,
+        images: Images,
+        name: Reference,
+        platform: Platform,
+        credentials: Credentials,
+        report: Report,
+        limit: int | None,
+        interest: Interest,
     ) -> None:
         self._images, self._name, self._platform, self._credentials = images, name, platform, credentials
-        self._report, self._limit = report, limit
+        self._report, self._limit, self._interest = report, limit, interest
         self._repository, self._wanted = name.repository, name.digest or name.tag or ""
 
     def from_(self, endpoint: Endpoint, patience: Patience) -> Image:
         """All of it from one place. ``_Missing`` if it is not there."""
-        with Client(endpoint, self._credentials(endpoint.host if endpoint.is_mirror else self._name.domain), patience) as client:
+        who = self._credentials(endpoint.host if endpoint.is_mirror else self._name.domain)
+        with Client(endpoint, who, patience) as client, self._interest.in_(client):
             if (here := self._here()) and (digest := self._current(client)) in self._digests(here):
                 self._report(Progress(self._wanted, f"Pulling from {self._repository}"))
                 return self._named(here.descriptor, digest, here)

@@ -30,6 +30,7 @@ from labkit.image.references import Reference
 from labkit.image.registry import credentials as stored
 from labkit.image.registry import endpoints, upload
 from labkit.image.registry.client import Client
+from labkit.image.registry.interest import Interest
 from labkit.image.registry.pull import Credentials
 from labkit.image.registry.settings import Settings, load
 from labkit.image.registry.transport import DEFAULT_PATIENCE, Patience
@@ -48,15 +49,19 @@ def push(
     credentials: Credentials = stored.find,
     report: Report = silent,
     patience: Patience = DEFAULT_PATIENCE,
+    interest: Interest | None = None,
 ) -> Descriptor:
-    """Send the image that is called ``name`` to the registry in its name; the descriptor of what is there now."""
+    """Send the image that is called ``name`` to the registry in its name; the descriptor of what is there now.
+
+    Once ``interest`` is lost, it ends.
+    """
     if name.digest:
         raise InvalidInput(f"push {name.familiar}: cannot push a digest reference: say a tag")
     name = name.tagged
     image = _find(images, name)
     endpoint = endpoints.registry(name.domain, load() if settings is None else settings)
     report(Progress("", f"The push refers to repository [{name.name}]"))
-    with Client(endpoint, credentials(name.domain), patience) as client:
+    with Client(endpoint, credentials(name.domain), patience) as client, (interest or Interest()).in_(client):
         try:
             _Push(images, image, name, client, report).run()
         except Denied as error:
