@@ -122,6 +122,10 @@ class Machine:
         self.kill()
         return ended
 
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until QEMU has ended; whether it has in time."""
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """End it at once. Nothing of it is left."""
         self._process.kill()
@@ -223,7 +227,8 @@ def _await(agent: Agent, console: Console, process: qemu.Process, deadline: floa
 
 def _last(console: Console, process: qemu.Process) -> str:
     """What is known of how it ended, for the end of a message."""
-    lines = [*console.tail(), *process.complaints().splitlines()[-3:]]
+    panic = [line for line in console.tail(100) if "Kernel panic" in line]  # what follows it says where, but not why
+    lines = [*(panic or console.tail()), *process.complaints().splitlines()[-3:]]
     return "; the last that it said:\n" + "\n".join(f"    {line}" for line in lines) if lines else "; it has said nothing"
 
 
