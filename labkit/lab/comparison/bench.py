@@ -69,13 +69,14 @@ def opened(
     root: str = kernel.ROOT,
     data: str = DATA,
     run: str = RUN,
+    group: str = GROUP,
 ) -> Iterator[Bench]:
     """A bench with an image of a store. ``kvm``, ``memory`` (bytes) and ``root`` are for the virtual machines."""
     from labkit.engine.engine import Engine
     from labkit.image import archives
 
     mark = f"{os.getpid()}-{os.urandom(3).hex()}"
-    places, group = (f"{data}/{mark}", f"{run}/{mark}"), f"{GROUP}/{mark}"
+    places, group = (f"{data}/{mark}", f"{run}/{mark}"), f"{group}/{mark}"
     with ExitStack() as undo:
         undo.callback(guard.clear, group, *places)
         undo.callback(_dismiss, _guarded(group, places))
