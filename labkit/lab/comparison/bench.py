@@ -53,10 +53,10 @@ class Bench:
         self.server = (*config.Entrypoint, *config.Cmd) if exposed else _SMALL_SERVER
         """What both sides run to answer on ``port``."""
 
-    def boot(self, size: str = "micro", ports: Mapping[int, int] | None = None) -> Machine:
+    def boot(self, size: str = "micro", ports: Mapping[int, int] | None = None, verbose: bool = False) -> Machine:
         """A virtual machine with the image's files."""
         images = self.engine.images.images
-        return files.boot(images, self.image, size=size, memory=self.memory, ports=ports, kvm=self.kvm, root=self.root)
+        return files.boot(images, self.image, size=size, memory=self.memory, ports=ports, kvm=self.kvm, verbose=verbose, root=self.root)
 
 
 @contextmanager
