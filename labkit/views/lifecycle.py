@@ -195,10 +195,12 @@ class Life(View):
         return [*buttons, *super().controls()]
 
     def widget(self) -> ipywidgets.Widget:
-        """With the first picture of it, it begins to follow what happens."""
+        """The buttons come first: they stay where they are. With its first picture it begins to follow what happens."""
         box = super().widget()
-        box.children[1].layout.flex_flow = "row wrap"
         if self._follower is None:
+            picture, buttons = box.children
+            buttons.layout.flex_flow = "row wrap"
+            box.children = (buttons, picture)
             self._follower = threading.Thread(target=self._follow, daemon=True)
             self._follower.start()
         return box

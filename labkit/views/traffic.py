@@ -60,7 +60,7 @@ _HEADS = ("docker asked", "the daemon answered", "")
 _NOTHING = "nothing was asked"
 _MOST = 1200  # characters of a body that are shown
 _PRE = "margin:.1em 0 .6em 1.4em;max-height:20em;overflow:auto;line-height:1.35;white-space:pre-wrap"
-_CELL = "text-align:left;padding:.05em 1.2em .05em 0;vertical-align:top;white-space:nowrap"
+_CELL = "text-align:left;padding:.05em .8em .05em .4em;vertical-align:top;white-space:nowrap"
 
 
 class Exchange(Protocol):
@@ -151,7 +151,7 @@ class Traffic(View):
 
     def _row(self, each: Exchange) -> str:
         """Folded: who asks for what. Unfolded: what was said. The browser does that, with or without us."""
-        grid = "display:inline-grid;grid-template-columns:2em minmax(18em,auto) 12em auto;gap:0 .8em;vertical-align:top"
+        grid = "display:inline-grid;grid-template-columns:1.4em 32em 14.5em 1fr;gap:0 .8em;vertical-align:top;overflow-wrap:anywhere"
         cells = (
             f"<span title='on connection {each.connection}' style='color:{ASIDE}'>{each.connection}</span>",
             f"<code>{escaped(each.request)}</code>",
