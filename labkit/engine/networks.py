@@ -52,11 +52,10 @@ class Networks:
         self.engine, self.bip = engine, bip
         self.directory = f"{engine.root}/networks"
         self._lock = threading.RLock()
-        # A second engine on the machine, a test's for instance, has a bridge and a table of its own.
-        mark = "" if engine.run == RUN else sha256(engine.run.encode()).hexdigest()[:8]
-        self.fabric = Fabric(f"labkit_{mark}" if mark else "labkit")
+        bridge, table = called(engine.run)
+        self.fabric = Fabric(table)
         self.ports = Ports()
-        self._all = {each.Id: each for each in network_file.predefined(f"lk0-{mark}" if mark else "labkit0")}
+        self._all = {each.Id: each for each in network_file.predefined(bridge)}
         self._load()
         self.endpoints = Endpoints(self)
         # What the life of a container calls, with its lock held.
@@ -287,6 +286,12 @@ class Networks:
         if not wanted.EnableIPv6:
             found = [pool for pool in found if ":" not in pool.Subnet]
         return IPAM("default", dict(ipam.Options), tuple(found))
+
+
+def called(run: str) -> tuple[str, str]:
+    """The default bridge and the firewall's table of the engine with this run directory: a second one on the machine has its own."""
+    mark = sha256(run.encode()).hexdigest()[:8]
+    return ("labkit0", "labkit") if run == RUN else (f"lk0-{mark}", f"labkit_{mark}")
 
 
 def _pool(subnet: str) -> IPAMConfig:

@@ -21,14 +21,17 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from labkit.engine import networks
 from labkit.errors import LabError, NotFound
 from labkit.lab import service
 from labkit.lessons import stores
 from labkit.lessons.stage import DATA, RUN, Lesson
-from labkit.linux import cgroups, processes
+from labkit.linux import cgroups, links, nftables, processes
+from labkit.network import beside, nat
 
 _START_SECONDS = 30.0
 _ANSWER_SECONDS = 60.0
@@ -139,9 +142,20 @@ class Daemon:
 
     def end(self) -> None:
         """Remove all its containers, and then end it: so everybody who has a child is there to bury it."""
-        listed = self.ask("GET", "/containers/json?all=1").json
-        self.remove(*(str(each["Id"]) for each in listed) if isinstance(listed, list) else ())
+        with suppress(LabError):
+            listed = self.ask("GET", "/containers/json?all=1").json
+            self.remove(*(str(each["Id"]) for each in listed) if isinstance(listed, list) else ())
+            self.ask("POST", "/networks/prune")
         self.stop()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Take away the bridge that one which was killed has left, and its rules in the firewall."""
+        bridge, table = networks.called(self.run)
+        beside.forget(bridge)
+        links.delete(bridge)
+        if nftables.available() and table in nat.tables():
+            nat.remove(table)
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
         """One request of the API, and its answer; ``body`` is sent as JSON. ``LabError`` if nobody listens."""
@@ -217,6 +231,7 @@ def start(lesson: Lesson, mirrors: tuple[str, ...] = (), name: str = "daemon") -
         os.makedirs(daemon.run, exist_ok=True)
         with open(daemon.config, "w") as file:
             json.dump({"registry-mirrors": list(mirrors), "cgroup-parent": f"{daemon.groups}/containers"}, file)
+        daemon.disconnect()
         daemon.start()
         lesson.at_end(daemon.end)
     return daemon
