@@ -154,7 +154,7 @@ class Daemon:
         bridge, table = networks.called(self.run)
         beside.forget(bridge)
         links.delete(bridge)
-        if nftables.available() and table in nat.tables():
+        if nftables.available():
             nat.remove(table)
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
