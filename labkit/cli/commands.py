@@ -21,7 +21,7 @@ SECTIONS = {
         "run", "exec", "ps", "logs", "stop", "rm", "create", "start", "attach", "restart", "kill", "pause", "unpause", "wait", "rename",
         "update", "top", "stats", "port", "diff", "cp", "commit", "export",
     ),
-    "The daemon": ("inspect", "events", "info", "version"),
+    "The daemon": ("inspect", "events", "info", "version", "explain"),
     "Images": ("images", "pull", "push", "build", "tag", "rmi", "history", "save", "load", "import"),
     "Registries": ("login", "logout"),
     "Management Commands": ("container", "image", "volume", "network", "system", "builder", "vm"),
@@ -33,9 +33,9 @@ TOP = {
     "restart": "lifecycle:restart", "kill": "lifecycle:kill", "pause": "lifecycle:pause", "unpause": "lifecycle:unpause",
     "wait": "lifecycle:wait", "rename": "lifecycle:rename", "update": "lifecycle:update", "rm": "lifecycle:rm", "port": "files:port",
     "diff": "files:diff", "cp": "copying:cp", "commit": "files:commit", "export": "files:export", "inspect": "inspecting:inspect",
-    "events": "events:events", "info": "info:info", "version": "system:version",
+    "events": "events:events", "info": "info:info", "version": "system:version", "explain": "explain:explain",
 }  # fmt: skip
-CONTAINER = {name: place for name, place in TOP.items() if name not in ("ps", "inspect", "events", "info", "version")} | {
+CONTAINER = {name: place for name, place in TOP.items() if name not in ("ps", "inspect", "events", "info", "version", "explain")} | {
     "ls": "listing:ls", "list": "listing:ls", "ps": "listing:ls", "inspect": "inspecting:container_inspect", "prune": "lifecycle:prune",
     "remove": "lifecycle:rm",
 }  # fmt: skip

@@ -68,17 +68,17 @@ def doctor(as_json: bool) -> int:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8899, show_default=True, help="The port to listen on; where it is taken, the next free one.")
 def up(host: str, port: int) -> int:
-    """Start the lab in the background: its registry, with the images of the course in it, and JupyterLab.
+    """Start the lab in the background: its registry, with the images of the course in it, the daemon, and JupyterLab.
 
     The images are made the first time, and then only when a recipe of theirs has changed. At the end JupyterLab's URL is printed. The
-    token in the URL is random; whoever has it is root on this machine. `labkit down` stops both.
+    token in the URL is random; whoever has it is root on this machine. `labkit down` stops all three.
     """
     from labkit.lab import jupyter
 
     _require_root("up")
     if jupyter.running() is None:
         click.echo("Building containers takes root, so the notebooks run as root: a slip in one can change this whole machine.")
-    code = _registry_up()
+    code = max(_registry_up(), _daemon_up())
     if jupyter.running() is None:
         click.echo("JupyterLab is starting (some seconds; the first time up to a minute) …")
     server = jupyter.up(host, port)
@@ -110,24 +110,38 @@ def _registry_up() -> int:
     return exits.DONE
 
 
+def _daemon_up() -> int:
+    """The daemon. What keeps it from starting is said, and is no reason to be without notebooks: half of them need none."""
+    from labkit.lab import daemon
+
+    try:
+        server = daemon.up()
+    except LabError as error:
+        return exits.report(error)
+    click.echo(f"The daemon answers docker's own command: export DOCKER_HOST={server.host}")
+    return exits.DONE
+
+
 @lab.command()
 def down() -> None:
-    """Stop JupyterLab, its notebooks' kernels, and the lab's registry, which keeps its images."""
-    from labkit.lab import jupyter, registry
+    """Stop JupyterLab, its notebooks' kernels, the daemon, and the lab's registry. Images stay, and containers go on."""
+    from labkit.lab import daemon, jupyter, registry
 
     _require_root("down")
     server = jupyter.down()
     click.echo("JupyterLab was not running." if server is None else f"JupyterLab on {server.address} is stopped.")
+    if daemon.down():
+        click.echo("The daemon is stopped; containers that run go on (`labkit reset` ends them).")
     if stopped := registry.down():
         click.echo(f"The registry on {stopped.address} is stopped; its images stay.")
 
 
 @lab.command()
-@click.option("--all", is_flag=True, help="JupyterLab, the registry, all images and settings, too: nothing is left but the program.")
+@click.option("--all", is_flag=True, help="JupyterLab, registry, daemon, all images and settings, too: nothing is left but the program.")
 def reset(all: bool) -> None:
     """Put the machine back: no container, mount, link, cgroup or process of labkit's is left.
 
-    JupyterLab and the registry go on running, and images stay; `--all` takes those away, too. Doing it twice does no harm.
+    JupyterLab, the registry and the daemon go on running, and images stay; `--all` takes those away, too. Doing it twice does no harm.
     """
     from labkit.lab import reset
 

@@ -55,6 +55,12 @@ def points(engine: Engine, config: Config, host: HostConfig, layers: Sequence[st
     return tuple(_made(engine, wanted, layers) for wanted in found.values())
 
 
+def asked(config: Config, host: HostConfig) -> tuple[MountPoint, ...]:
+    """The mount points that a container would have, with nothing made: a volume is a name, or none yet."""
+    found = {wanted.point.Destination: wanted.point for wanted in (*_anonymous(config), *_asked(host))}
+    return tuple(found.values())
+
+
 def check(config: Config, host: HostConfig) -> None:
     """Refuse what cannot be right, before anything is made."""
     for wanted in (*_asked(host), *_anonymous(config)):

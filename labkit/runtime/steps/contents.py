@@ -54,7 +54,8 @@ class MakeDevices(Step):
                     continue  # the image brings its own
 
     def shell(self) -> str:
-        lines = [
+        lines = [f'mkdir -p "$ROOT"{quote(place)}' for place in sorted({os.path.dirname(node.path) for node in self.nodes} - {"/dev"})]
+        lines += [
             f'mknod -m {node.fileMode or 0o666:o} "$ROOT"{quote(node.path)} {node.type} {node.major} {node.minor}' for node in self.nodes
         ]
         return "\n".join(lines + [f'ln -sfn {target} "$ROOT"{link}' for link, target in LINKS])
