@@ -4,7 +4,8 @@
 
     >>> server.run(Settings(), "/etc/labkit/daemon.json")            # what `labkit daemon` does
 
-    run/daemon/pid     the process, for whoever wants to signal it: SIGTERM ends it, SIGHUP has it read the mirrors again
+    run/daemon/server.json     its PID, start time and socket, for ``labkit down``
+    run/daemon/pid             the PID alone, for ``kill``: SIGTERM ends it, SIGHUP has it read the mirrors again
 
 There is one engine to a root and one daemon to a socket; who comes second is refused. Source: ``man 7 unix``; Docker's ``dockerd``.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import json
 import logging
 import os
 import signal
@@ -31,6 +33,7 @@ from labkit.daemon.routes import build, containers, files, images, networks, str
 from labkit.daemon.settings import Settings, load, socket_path
 from labkit.engine.engine import Engine
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
+from labkit.linux import processes
 
 _log = logging.getLogger("labkit.daemon")
 
@@ -44,7 +47,7 @@ def run(settings: Settings, config: str) -> None:
     hosts = settings.hosts or (f"unix://{settings.exec_root}/labkit.sock",)
     sockets: list[socket.socket] = []
     with Engine(settings.data_root, settings.exec_root, config=config, cgroup_parent=settings.cgroup_parent, bip=settings.bip) as engine:
-        pid_file = _write_pid(f"{settings.exec_root}/daemon")
+        records = _write_records(f"{settings.exec_root}/daemon", hosts[0])
         try:
             sockets += (listen(socket_path(host), settings.group) for host in hosts)
             asyncio.run(_serve(engine, settings, config, hosts, sockets))
@@ -53,8 +56,9 @@ def run(settings: Settings, config: str) -> None:
                 listener.close()
                 with suppress(FileNotFoundError):
                     os.unlink(socket_path(host))
-            with suppress(FileNotFoundError):
-                os.unlink(pid_file)
+            for path in records:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
 
 
 def listen(path: str, group: str) -> socket.socket:
@@ -95,15 +99,21 @@ def _is_answered(path: str) -> bool:
     return True
 
 
-def _write_pid(directory: str) -> str:
-    path = f"{directory}/pid"
+def _write_records(directory: str, host: str) -> tuple[str, ...]:
+    """Say who we are: the paths of what was written."""
+    own = processes.stat(os.getpid())
+    assert own is not None, "we are alive"
+    server = {"pid": own.pid, "start_time": own.start_time, "host": host}
+    records = {f"{directory}/server.json": json.dumps(server), f"{directory}/pid": f"{own.pid}\n"}
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        with open(path, "w") as file:
-            file.write(f"{os.getpid()}\n")
+        for path, text in records.items():
+            with open(f"{path}.new", "w") as file:
+                file.write(text)
+            os.rename(f"{path}.new", path)
     except OSError as error:
-        raise KernelError.of(error, "write", path) from None
-    return path
+        raise KernelError.of(error, "write into", directory) from None
+    return tuple(records)
 
 
 async def _serve(engine: Engine, settings: Settings, config: str, hosts: tuple[str, ...], sockets: list[socket.socket]) -> None:

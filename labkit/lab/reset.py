@@ -14,9 +14,9 @@ The order is from the inside out, since what is inside keeps the outside busy:
 
 Containers come first, because their journals know of things outside of the marks: a root file system mounted in a bundle of yours.
 
-JupyterLab and the lab's registry go on running, and images stay, in the registry and in the store: they are no mess, and what fills
-them may need a network that is not there. ``all`` takes those back, too: then nothing of the lab is left but its program. A directory is
-only removed when nothing is mounted below it any more: it could be a bind of yours.
+JupyterLab, the lab's registry and its daemon go on running, and images stay, in the registry and in the store: they are no mess, and
+what fills them may need a network that is not there. ``all`` takes those back, too: then nothing of the lab is left but its program. A
+directory is only removed when nothing is mounted below it any more: it could be a bind of yours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import IO
 
 from labkit.errors import Conflict, LabError
 from labkit.image.registry import settings
-from labkit.lab import jupyter, mirrors, registry
+from labkit.lab import daemon, jupyter, mirrors, registry
 from labkit.linux import cgroups, links, mounts
 from labkit.runtime import container, state
 
@@ -56,15 +56,27 @@ def reset(marks: Marks | None = None, all: bool = False) -> tuple[str, ...]:
     who is changing images does not end.
     """
     marks = marks or Marks()
+    run, data = marks.places
+    # It would make anew what we take away. Its containers are ours to end, as it is ours to start again.
+    stopped = daemon.down(run)
+    try:
+        return _taken_back(marks, all, has_daemon=bool(stopped))
+    finally:
+        if stopped and not all:
+            daemon.up(run, data, marks.settings)
+
+
+def _taken_back(marks: Marks, all: bool, has_daemon: bool) -> tuple[str, ...]:
+    run, _ = marks.places
     return (
-        *(_servers(marks.places[0]) if all else ()),
-        *_containers(f"{marks.places[0]}/runtime", f"{marks.places[0]}/lessons"),
+        *(_servers(run) if all else ()),
+        *_containers(*(f"{run}/{each}" for each in ("containers", "build", "runtime", "lessons"))),
         *_processes(marks.group),
         *_alone(f"{marks.places[1]}/lock", f"{marks.places[0]}/seed/lock"),
         *_mounts(marks.places),
         *_links(marks.link_prefix),
         *_cgroups(marks.group),
-        *_directories(marks, all),
+        *_directories(marks, all, has_daemon),
     )
 
 
@@ -141,8 +153,8 @@ def _cgroups(name: str) -> Iterator[str]:
         yield f"removed the cgroup {name} and those below it"
 
 
-def _directories(marks: Marks, all: bool) -> Iterator[str]:
-    kept = set() if all else _kept(*marks.places)
+def _directories(marks: Marks, all: bool, has_daemon: bool) -> Iterator[str]:
+    kept = set() if all else _kept(*marks.places, has_daemon)
     for place in filter(os.path.isdir, marks.places):
         for path in _removable(place, kept):
             # All mounts were taken off above. Whatever is there now is not ours to delete through.
@@ -156,7 +168,7 @@ def _directories(marks: Marks, all: bool) -> Iterator[str]:
         yield f"removed {marks.settings}"
 
 
-def _kept(run: str, lib: str) -> set[str]:
+def _kept(run: str, lib: str, has_daemon: bool) -> set[str]:
     """Images, wherever they are, the kernel of virtual machines, and what belongs to a server that runs. Locks go with what they guard."""
     names = ("images", "build", "registry", "vm", "lock", "snapshots/committed", "snapshots/empty", "snapshots/lock")
     emptied = ("snapshots/active/.", "snapshots/trash/.")  # the directories themselves, for who has them open; not what is in them
@@ -165,6 +177,9 @@ def _kept(run: str, lib: str) -> set[str]:
         kept |= {f"{run}/jupyter", f"{lib}/jupyter"}
     if registry.running(f"{run}/registry"):
         kept.add(f"{run}/registry")
+    if has_daemon:  # it would make these anew
+        kept |= {f"{run}/daemon", f"{run}/containers/.", f"{lib}/engine.lock"}
+        kept |= {f"{lib}/{name}/." for name in ("containers", "networks", "volumes")}
     return kept
 
 

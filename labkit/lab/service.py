@@ -98,12 +98,15 @@ def remember(process: Process, run: str) -> None:
     os.rename(f"{run}/server.json.new", f"{run}/server.json")
 
 
-def wait(process: Process, run: str, name: str, url: str, seconds: float) -> None:
-    """Until ``url`` answers; ``LabError`` with the end of the log if the process ends before, or takes longer than ``seconds``."""
+def wait(process: Process, run: str, name: str, url: str, seconds: float, answers: Callable[[], bool] | None = None) -> None:
+    """Until ``url`` answers; ``LabError`` with the end of the log if the process ends before, or takes longer than ``seconds``.
+
+    ``answers`` says whether it does, where the URL is none that can be fetched.
+    """
     pidfd = processes.pidfd(process.pid, process.start_time)
     pause = 0.005  # a small program is there at once; for a large one the pauses grow to a tenth of a second
     try:
-        while not fetched(url):
+        while not (answers() if answers else fetched(url)):
             if processes.wait(pidfd, timeout=pause):
                 raise LabError(f"{name} ended while starting; the end of its log:\n{tail(run)}")
             seconds -= pause

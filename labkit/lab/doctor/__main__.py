@@ -2,7 +2,7 @@
 
 import json
 
-from labkit.lab.doctor import images, kernel, limits, machine
+from labkit.lab.doctor import daemon, images, kernel, limits, machine
 
-rows = (*machine.rows(), *kernel.rows(), *limits.rows(), *images.rows(), *machine.optional_rows())
+rows = (*machine.rows(), *kernel.rows(), *limits.rows(), *daemon.rows(), *images.rows(), *machine.optional_rows())
 print(json.dumps([row.as_dict() for row in rows]))
