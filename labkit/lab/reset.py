@@ -6,11 +6,12 @@
     >>> reset.reset()                                                        # a second time there is nothing
     ()
 
-labkit marks what it makes: cgroups are below ``labkit/``, links are called ``lk…``, mounts, named network namespaces and state
-are below /run/labkit and /var/lib/labkit. So no record has to be right for this to work: a crash can lose a record, but not a mark.
+labkit marks what it makes: cgroups are below ``labkit/``, links are called ``lk…`` and ``labkit0``, tables of the firewall ``labkit``,
+mounts, named network namespaces and state are below /run/labkit and /var/lib/labkit. So no record has to be right for this to work: a
+crash can lose a record, but not a mark.
 The order is from the inside out, since what is inside keeps the outside busy:
 
-    containers ─▶ processes ─▶ mounts, and with them namespaces ─▶ links ─▶ cgroups ─▶ directories
+    containers ─▶ processes ─▶ mounts, and with them namespaces ─▶ links ─▶ firewall ─▶ cgroups ─▶ directories
 
 Containers come first, because their journals know of things outside of the marks: a root file system mounted in a bundle of yours.
 
@@ -24,7 +25,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ from typing import IO
 from labkit.errors import Conflict, LabError
 from labkit.image.registry import settings
 from labkit.lab import daemon, jupyter, mirrors, registry
-from labkit.linux import cgroups, links, mounts
+from labkit.linux import cgroups, links, mounts, nftables
+from labkit.network import beside, nat
 from labkit.runtime import container, state
 
 _PATIENCE = 10.0  # seconds
@@ -45,6 +46,8 @@ class Marks:
 
     group: str = "labkit"
     link_prefix: str = "lk"
+    bridge: str = "labkit0"
+    table: str = "labkit"
     places: tuple[str, str] = ("/run/labkit", "/var/lib/labkit")
     settings: str = settings.PATH
 
@@ -74,7 +77,8 @@ def _taken_back(marks: Marks, all: bool, has_daemon: bool) -> tuple[str, ...]:
         *_processes(marks.group),
         *_alone(f"{marks.places[1]}/lock", f"{marks.places[0]}/seed/lock"),
         *_mounts(marks.places),
-        *_links(marks.link_prefix),
+        *_links(marks.link_prefix, marks.bridge),
+        *_tables(marks.table),
         *_cgroups(marks.group),
         *_directories(marks, all, has_daemon),
     )
@@ -136,14 +140,23 @@ def _mounts(places: tuple[str, ...]) -> Iterator[str]:
             yield f"unmounted {mount.target}"
 
 
-def _links(prefix: str) -> Iterator[str]:
+def _links(prefix: str, bridge: str) -> Iterator[str]:
     for name in links.names():
         # The other end of a veth pair goes with the first, and may be gone by now.
-        if name.startswith(prefix) and name in links.names():
-            done = subprocess.run(["ip", "link", "delete", name], capture_output=True, text=True, check=False)
-            if done.returncode != 0 and name in links.names():
-                raise LabError(f"ip link delete {name}: {done.stderr.strip()}")
+        if (name.startswith(prefix) or name == bridge) and links.exists(name):
+            if links.find(name).kind == "bridge":
+                beside.forget(name)
+            links.delete(name)
             yield f"removed the link {name}"
+
+
+def _tables(name: str) -> Iterator[str]:
+    """The firewall's; that of a second engine has the name and a mark after it."""
+    if nftables.available():
+        for table in nat.tables():
+            if table == name or table.startswith(f"{name}_"):
+                nat.remove(table)
+                yield f"removed the table {table} of the firewall"
 
 
 def _cgroups(name: str) -> Iterator[str]:

@@ -203,6 +203,12 @@ def is_whole(networks: Sequence[Subnet], published: Mapping[str, Sequence[Publis
     return all(has.count(chain.name) >= wanted.count(chain.name) for chain in CHAINS) and has.count(PUBLISHED) >= ports
 
 
+def tables() -> tuple[str, ...]:
+    """The names of all tables of our family, whoever made them."""
+    found = [table for each in nftables.listed("tables", FAMILY) if isinstance(table := each.get("table"), dict)]
+    return tuple(str(table["name"]) for table in found)
+
+
 def remove(name: str = TABLE) -> None:
     """Remove the table with all that is in it."""
     nftables.run(_gone(name))

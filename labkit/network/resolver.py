@@ -172,6 +172,8 @@ class Resolver:
                 return
 
     def _answer(self, door: _Door, query: bytes, reply: Callable[[bytes], None], by_tcp: bool = False) -> None:
+        if len(query) < 12:
+            return  # shorter than the head of a message
         known = answers.known(query, lambda name: self._look_up(door.asker, name))
         if known is not None:
             reply(known)

@@ -35,6 +35,8 @@ class Address(NetworkStep):
         if not self.address6:
             with suppress(Unsupported):  # a kernel without IPv6 has nothing to be switched off
                 sysctls.write(f"net/ipv6/conf/{self.link}/disable_ipv6", "1")
+        else:
+            sysctls.write(f"net/ipv6/conf/{self.link}/accept_dad", "0")  # no second of asking whether somebody has its addresses
         for address in filter(None, (self.address, self.address6)):
             addresses.add(self.link, address)
         links.set_up(self.link)
@@ -42,6 +44,7 @@ class Address(NetworkStep):
     def shell(self) -> str:
         lines = [f"ip addr add {self.address} broadcast + dev {self.link}"]
         if self.address6:
+            lines.insert(0, f"echo 0 > /proc/sys/net/ipv6/conf/{self.link}/accept_dad")
             lines.append(f"ip addr add {self.address6} dev {self.link} nodad")
         else:
             lines.insert(0, f"[ ! -e /proc/sys/net/ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/{self.link}/disable_ipv6")

@@ -41,6 +41,8 @@ class MakeBridge(NetworkStep):
             except KernelError as error:
                 if error.errno != errno.EEXIST:  # somebody was quicker
                     raise
+        if self.address6:
+            sysctls.write(f"net/ipv6/conf/{self.name}/accept_dad", "0")  # its addresses are used at once
         links.set_up(self.name)
         for address in filter(None, (self.address, self.address6)):
             addresses.add(self.name, address)
@@ -65,6 +67,7 @@ class MakeBridge(NetworkStep):
             f"  ip link add {self.name} address {bridge_mac(self.name)} mtu {self.mtu} type bridge",
             *(f"  ip addr add {address} broadcast + dev {self.name}" for address in (self.address,)),
             *(f"  ip addr add {address} dev {self.name} nodad" for address in filter(None, (self.address6,))),
+            *(f"  echo 0 > /proc/sys/net/ipv6/conf/{self.name}/accept_dad" for _ in filter(None, (self.address6,))),
             f"  ip link set {self.name} up",
             "fi",
             f"echo 1 > /proc/sys/net/ipv4/conf/{self.name}/route_localnet",

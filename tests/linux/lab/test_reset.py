@@ -17,14 +17,20 @@ from labkit.lab import mirrors, registry
 from labkit.lab import reset as reset_module
 from labkit.lab.reset import Marks, reset
 from labkit.lessons.rootfs import busybox_root
-from labkit.linux import cgroups, links, mounts, processes
+from labkit.linux import cgroups, links, mounts, nftables, processes
+from labkit.network import nat
 from labkit.runtime import defaults, state
 
 
 @pytest.fixture
 def marks(tmp_path: Path) -> Marks:
     return Marks(
-        group="labkit-reset", link_prefix="lkreset", places=(f"{tmp_path}/run", f"{tmp_path}/lib"), settings=f"{tmp_path}/daemon.json"
+        group="labkit-reset",
+        link_prefix="lkreset",
+        bridge="lkreset0",
+        table="lkreset",
+        places=(f"{tmp_path}/run", f"{tmp_path}/lib"),
+        settings=f"{tmp_path}/daemon.json",
     )
 
 
@@ -204,3 +210,14 @@ def test_it_does_not_kill_the_process_that_runs_it(marks: Marks) -> None:
     _, status = os.waitpid(child, 0)
     assert processes.exit_code(status) == 42
     reset(marks)
+
+
+@pytest.mark.skipif(not nftables.available(), reason="nft is not installed")
+def test_tables_of_the_firewall_are_removed_and_those_of_others_stay(marks: Marks) -> None:
+    for table in ("lkreset", "lkreset_second", "lkresetters"):
+        nftables.run([{"add": {"table": {"family": "inet", "name": table}}}])
+    try:
+        assert set(reset(marks)) == {f"removed the table {table} of the firewall" for table in ("lkreset", "lkreset_second")}
+        assert "lkresetters" in nat.tables()
+    finally:
+        nat.remove("lkresetters")
