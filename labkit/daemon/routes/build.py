@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from labkit.engine.build.output import Output
     from labkit.image.images import Image
 
+_CLASSIC = "this daemon has the classic builder, not BuildKit: DOCKER_BUILDKIT=0 docker build …"
+
 
 async def build(api: Api, request: Request) -> Answer:
     """Build an image; tells each step as it is done."""
     query = request.query
     if query.text("version") == "2":
-        raise Unsupported("this daemon has the classic builder, not BuildKit: DOCKER_BUILDKIT=0 docker build …")
+        raise Unsupported(_CLASSIC)
     if query.text("remote"):
         raise Unsupported(f"build {query.text('remote'):.100}: the context must come with the request: docker build DIRECTORY")
     is_quiet = query.flag("q")
@@ -67,6 +69,11 @@ async def build(api: Api, request: Request) -> Answer:
     return await api.lines(request, work, gone=interest.lose)
 
 
+async def buildkit(_api: Api, _request: Request) -> Answer:
+    """What BuildKit's clients ask for."""
+    raise Unsupported(_CLASSIC)
+
+
 async def prune(api: Api, request: Request) -> Answer:
     """Forget what builds have kept for the next one."""
     freed = await api.patiently(api.engine.images.prune_builds)
@@ -75,5 +82,7 @@ async def prune(api: Api, request: Request) -> Answer:
 
 ROUTES = (
     Route("POST", "/build", build),
+    Route("POST", "/session", buildkit),
+    Route("POST", "/grpc", buildkit),
     Route("POST", "/build/prune", prune),
 )
