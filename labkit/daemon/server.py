@@ -17,6 +17,7 @@ import grp
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 from contextlib import suppress
@@ -34,6 +35,7 @@ from labkit.daemon.settings import Settings, load, socket_path
 from labkit.engine.engine import Engine
 from labkit.errors import Conflict, InvalidInput, KernelError, LabError
 from labkit.linux import processes
+from labkit.runtime import client as runtime
 
 _log = logging.getLogger("labkit.daemon")
 
@@ -47,6 +49,8 @@ def run(settings: Settings, config: str) -> None:
     hosts = settings.hosts or (f"unix://{settings.exec_root}/labkit.sock",)
     sockets: list[socket.socket] = []
     with Engine(settings.data_root, settings.exec_root, config=config, cgroup_parent=settings.cgroup_parent, bip=settings.bip) as engine:
+        runtime.prepare()  # first: containers inherit the limits that we were given ourselves
+        _open_as_many_as_possible()
         records = _write_records(f"{settings.exec_root}/daemon", hosts[0])
         try:
             sockets += (listen(socket_path(host), settings.group) for host in hosts)
@@ -59,6 +63,12 @@ def run(settings: Settings, config: str) -> None:
             for path in records:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
+
+
+def _open_as_many_as_possible() -> None:
+    """Each client is a descriptor, and each container a few; the usual 1024 are meant for programs that use ``select``."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listen(path: str, group: str) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import Daemon, labkit_daemon
-from tests.linux.daemon.speaking import SECONDS, Client, rest
+from tests.linux.daemon.speaking import SECONDS, Client, output, rest
 
 LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
 
@@ -130,6 +131,15 @@ def test_sighup_reads_the_mirrors_again_unless_they_are_wrong(daemon: Daemon, cl
         assert reread("{") == ["http://127.0.0.1:1/"]
     finally:
         assert reread(json.dumps(said)) is None
+
+
+def test_the_daemon_may_open_what_it_can_and_containers_what_they_could(daemon: Daemon, client: Client) -> None:
+    pid = int((daemon.place / "run/daemon/pid").read_text())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    id = client.started("sh", "-c", "ulimit -n")
+    client.ended(id)
+    assert output(client.ask("GET", f"/containers/{id}/logs?stdout=1").data) == b"%d\n" % soft
 
 
 def test_a_daemon_without_containers_is_small(daemon: Daemon, client: Client) -> None:
