@@ -16,11 +16,14 @@ who had what. The lowest free address is taken. Source: what CNI's host-local do
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import islice
 
 from labkit.errors import Conflict, InvalidInput, KernelError
+
+_MOST = 1 << 17  # addresses of a pool that are looked at: more than a bridge has ports
 
 
 class Leases:
@@ -54,9 +57,10 @@ class Leases:
             if wanted in reserved or asked in (pool.network_address, *_broadcast(pool)) or not self._make(str(asked), owner):
                 raise Conflict("Address already in use")
             return str(asked)
+        ends = {pool.network_address, *_broadcast(pool)}
         taken = {*reserved, *self.of()}
-        for address in _hosts(within or subnet):
-            if str(address) not in taken and self._make(str(address), owner):
+        for address in islice(ip_network(within or subnet), _MOST):
+            if address not in ends and str(address) not in taken and self._make(str(address), owner):
                 return str(address)
         raise Conflict(f"no available IPv{pool.version} addresses on this network's address pools: {subnet}")
 
@@ -103,13 +107,5 @@ def _address(name: str) -> str:
     return name.replace("-", ":")
 
 
-def _broadcast(pool: object) -> tuple[object, ...]:
+def _broadcast(pool: IPv4Network | IPv6Network) -> tuple[IPv4Address, ...]:
     return (pool.broadcast_address,) if isinstance(pool, IPv4Network) and pool.prefixlen < 31 else ()
-
-
-def _hosts(subnet: str) -> Iterator[object]:
-    """The addresses that hosts may have, from the lowest; of IPv6 the first 65,536, which are enough."""
-    for number, address in enumerate(ip_network(subnet).hosts()):
-        if number >= 1 << 16:
-            return
-        yield address

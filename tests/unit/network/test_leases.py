@@ -42,7 +42,7 @@ def test_an_address_of_another_subnet_is_refused(leases: Leases) -> None:
 
 
 def test_only_a_part_of_the_subnet_is_given_if_that_is_asked_for(leases: Leases) -> None:
-    assert leases.take(SUBNET, "a", within="172.18.5.0/24") == "172.18.5.1"
+    assert leases.take(SUBNET, "a", within="172.18.5.0/24") == "172.18.5.0"
 
 
 def test_a_pool_runs_out_and_says_so(leases: Leases) -> None:
