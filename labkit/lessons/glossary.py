@@ -85,6 +85,10 @@ TERMS = (
          *_man("pty", 7), "06"),
     Term("signal", "信号", "a number that interrupts a process: SIGTERM asks it to end, SIGKILL does not ask",
          *_man("signal", 7), "06"),
+    Term("virtual machine", "虚拟机", "a computer that a program plays, with a kernel of its own",
+         "QEMU: introduction", "https://www.qemu.org/docs/master/system/introduction.html", "08"),
+    Term("emulation", "模拟", "to play a processor by translating its instructions, where KVM cannot lend the real one",
+         "QEMU: accelerators", "https://www.qemu.org/docs/master/system/introduction.html#virtualisation-accelerators", "08"),
 )
 
 

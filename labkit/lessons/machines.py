@@ -119,16 +119,16 @@ def leash() -> Verdict:
         return failed(_NOBODY, _FIRST_CELL)
     group, both = cgroups.Cgroup(LEASH), _open[0]
     held = group.processes() if group.exists() else ()
-    if both.machine.machine.pid in held:
-        threads = len(os.listdir(f"/proc/{both.machine.machine.pid}/task"))
-        return passed(f"process {both.machine.machine.pid}, QEMU with its {threads} threads, is in {LEASH}: the whole machine is.")
+    if both.machine.pid in held:
+        threads = len(os.listdir(f"/proc/{both.machine.pid}/task"))
+        return passed(f"process {both.machine.pid}, QEMU with its {threads} threads, is in {LEASH}: the whole machine is.")
     if both.container.pid in held:
         return failed(
             f"What is in {LEASH} is the first process of the container.",
             "the machine's own process is called after the program that makes it: `ps -ef | grep qemu`.",
         )
     if held:
-        return failed(f"Process {held[0]} is in {LEASH}, and that is not the virtual machine.", "`both.machine.machine` says its number.")
+        return failed(f"Process {held[0]} is in {LEASH}, and that is not the virtual machine.", "`both.machine.pid` is its number.")
     return failed(f"Not yet: there is no process in {LEASH}.", "fill the blank and run the starter cell.")
 
 

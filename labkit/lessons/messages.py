@@ -107,7 +107,7 @@ class Parser:
 
 def _head(data: bytes) -> Head:
     first, *lines = data.decode("latin-1").split("\r\n")
-    if len(first.split()) < 2:
+    if "HTTP/1." not in first or len(first.split()) < 2:
         raise InvalidInput(f"a message begins with what it is, not with {first[:40]!r}")
     fields = (line.partition(":") for line in lines)
     return Head(first, {name.strip().lower(): value.strip() for name, _, value in fields})

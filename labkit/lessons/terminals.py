@@ -70,16 +70,17 @@ def terminal(command: str, *typed: str, seconds: float = _PATIENCE) -> Screen:
     picture = Picture()
     try:
         for each in typed:
-            if not _settle(ends.master, picture, seconds):
+            if not _settle(process, ends.master, picture, seconds):
                 raise LabError(f"{command}: asks for nothing; on the screen is\n{picture}")
             keys = _KEYS.fullmatch(each)
             os.write(ends.master, bytes(ord(key[-1]) & 31 for key in each.split()) if keys else f"{each}\n".encode())
             if keys:
                 picture.note(f"⟨{each}⟩\r\n")
             picture.is_fresh = False
-        if _settle(ends.master, picture, seconds):
+        if _settle(process, ends.master, picture, seconds):
             raise LabError(f"{command}: asks for more; on the screen is\n{picture}")
-        return Screen(command, str(picture), process.wait(seconds))
+        code = process.wait(seconds)
+        return Screen(command, str(picture), code if code >= 0 else 128 - code)  # killed by a signal: as shells tell it
     except subprocess.TimeoutExpired:
         raise LabError(f"{command}: does not end; on the screen is\n{picture}") from None
     finally:
@@ -89,14 +90,16 @@ def terminal(command: str, *typed: str, seconds: float = _PATIENCE) -> Screen:
         os.close(ends.master)
 
 
-def _settle(master: int, picture: Picture, seconds: float) -> bool:
-    """Show what comes, until the program waits at a prompt; False if its terminal was closed instead, for it has ended.
+def _settle(process: subprocess.Popen[bytes], master: int, picture: Picture, seconds: float) -> bool:
+    """Show what comes, until the program waits at a prompt; False if it has ended instead.
 
     ``LabError`` if neither happens in so many seconds.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not select.select([master], [], [], _QUIET)[0]:
+            if process.poll() is not None:  # what it has left in the background may have the terminal still
+                return False
             if picture.is_fresh and _PROMPT.search(picture.line):
                 return True
             continue

@@ -232,17 +232,23 @@ class _Connection:
         self._go_on(self._answering, lambda exchange: replace(exchange, answer=_more(exchange.answer, data)))
 
 
-_open: dict[str, Wire] = {}
+_VARIABLE = "DOCKER_HOST"
 
 
 def tap(lesson: Lesson, daemon: str) -> Wire:
-    """The lesson's tap on the daemon that listens at the path ``daemon``; sets ``$DOCKER_HOST`` of this process to it."""
-    path = f"{lesson.run}/docker.sock"
-    if path in _open:
-        _open.pop(path).close()  # if this cell is run again
-    wire = _open[path] = Wire(path, daemon)
-    lesson.at_end(wire.close)
-    os.environ["DOCKER_HOST"] = wire.host
+    """The lesson's tap on the daemon that listens at the path ``daemon``; sets ``$DOCKER_HOST`` of this process to it, until the end."""
+    wire = Wire(f"{lesson.run}/docker.sock", daemon)
+    before = os.environ.get(_VARIABLE)
+
+    def take_off() -> None:
+        wire.close()
+        if os.environ.get(_VARIABLE) == wire.host:
+            os.environ.pop(_VARIABLE)
+            if before is not None:
+                os.environ[_VARIABLE] = before
+
+    os.environ[_VARIABLE] = wire.host
+    lesson.at_end(take_off)
     return wire
 
 
