@@ -59,6 +59,7 @@ def _building() -> Command:
     ) -> int:
         """Build an image from a Dockerfile."""
         from labkit.cli.client.building import Wanted
+        from labkit.cli.client.grammar import Failed
         from labkit.cli.client.images import RemoteImages
         from labkit.engine.build.running import CommandFailed
 
@@ -67,7 +68,11 @@ def _building() -> Command:
         if isinstance(engine, RemoteImages):
             _check(words[0], file)
             wanted = Wanted(words[0], file, tag, args, labels, target, no_cache, network, pull)
-            return _finish(engine.build(wanted, quiet), iidfile, quiet)
+            try:
+                return _finish(engine.build(wanted, quiet), iidfile, quiet)
+            except Failed as error:
+                exits.report(error, by_daemon=True)
+                return error.code
 
         def fetch(name: str) -> Image:
             with progress.shown(quiet) as report:

@@ -97,7 +97,7 @@ def _typed(incomplete: str) -> str:
     """All of the word at the cursor: bash takes a colon for the end of one, and ``web:v1`` for three words."""
     words = os.environ.get("COMP_WORDS", "").split()
     cursor = int(os.environ.get("COMP_CWORD", "0"))
-    if os.environ.get("_LABKIT_COMPLETE") != "bash_complete" or len(words) <= cursor:
+    if "bash_complete" not in (os.environ.get("_LABKIT_COMPLETE"), os.environ.get("_DOCKER_COMPLETE")) or len(words) <= cursor:
         return incomplete
     whole = words[cursor]
     for word in reversed(words[:cursor]):

@@ -21,11 +21,14 @@ from labkit.errors import LabError, Unsupported
 if TYPE_CHECKING:
     from labkit.lab.doctor import Row
 
+PROGRAM = "docker" if os.path.basename(sys.argv[0]) == "docker" else "labkit"
+"""What we were called: where a machine has no docker, ``docker`` is a link to ``labkit``, with the same grammar."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the command that ``arguments`` names; returns the exit code."""
     try:
-        code: object = lab.main(arguments, prog_name="labkit", standalone_mode=False)
+        code: object = lab.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -37,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 
 @click.group(cls=Group, context_settings=HELP, no_args_is_help=True)
-@click.version_option(None, "-V", "--version", package_name="labkit")
+@click.version_option(None, "-v", "-V", "--version", package_name="labkit")
 def lab() -> None:
     """The lab in which Linux containers are learnt by building them.
 
@@ -163,7 +166,7 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(lab, {}, "labkit", "_LABKIT_COMPLETE").source())
+    click.echo(kind(lab, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())
 
 
 def _require_root(command: str) -> None:

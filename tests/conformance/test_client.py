@@ -27,8 +27,20 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
         place = Path(path)
         with (labkit_daemon if request.param == "labkit" else dockerd)(place / "daemon") as running:
             running.docker.says("load", "-i", str(busybox_archive(place)))
+            context(place / "context")
             running.docker.says("run", "--rm", "--network", "none", "busybox", "true")  # the control group of all is made, which stays
             yield running
+
+
+def context(directory: Path) -> None:
+    """Something to build."""
+    directory.mkdir()
+    (directory / "Dockerfile").write_text('FROM busybox\nCOPY file /file\nRUN cat /file\nENV A=b\nCMD ["cat", "/file"]\n')
+    (directory / "Other").write_text("FROM busybox\nRUN exit 3\n")
+    (directory / "Wrong").write_text("FROM busybox\nNOSUCH\n")
+    (directory / "file").write_text("what is in it\n")
+    (directory / "left-out").write_text("x")
+    (directory / ".dockerignore").write_text("left-out\n")
 
 
 @pytest.fixture
@@ -273,6 +285,78 @@ network rm none
 network disconnect none nosuch
 network prune -f
 """,
+    "ports": """\
+run -d --name box -p 8080:80 -p 127.0.0.1:8081:81/udp --expose 90-92 busybox sleep 1000
+port box
+port box 80
+port box 81/udp
+port box 82
+ps --format {{.Ports}}
+inspect -f {{json\\s.NetworkSettings.Ports}} box
+inspect -f {{json\\s.HostConfig.PortBindings}}|{{.HostConfig.NetworkMode}} box
+run --name other -p 8080:80 busybox true
+inspect -f {{.State.Status}} other
+network create --subnet 172.30.7.0/24 --gateway 172.30.7.9 --label a=b n1
+network create n1
+network create --subnet x n2
+network ls -f label=a --format {{.Name}}|{{.Driver}}|{{.Labels}}|{{.Internal}}
+network inspect -f {{.Name}}|{{json\\s.IPAM.Config}}|{{.Labels}} n1
+network connect --alias al --ip 172.30.7.44 n1 box
+network connect n1 box
+network inspect -f {{range\\s.Containers}}{{.Name}}|{{.IPv4Address}}{{end}} n1
+inspect -f {{(index\\s.NetworkSettings.Networks\\s"n1").IPAddress}} box
+run --rm --network n1 --network-alias me --ip 172.30.7.77 busybox sh -c ip\\saddr\\s|\\sgrep\\s172
+run --rm --network name=n1,alias=x,ip=172.30.7.78 busybox sh -c ip\\saddr\\s|\\sgrep\\s172
+run --rm --network bridge --ip 172.17.0.9 busybox true
+network rm n1
+network disconnect n1 box
+network disconnect n1 box
+network rm n1 nosuch
+network prune -f
+run -d --name more -P --expose 80 busybox sleep 1000
+port more
+""",
+    "images": """\
+images
+images -q --no-trunc
+images --format {{.Repository}}|{{.Tag}}|{{.ID}}|{{.Size}}
+images nosuch
+images -f dangling=true
+images -f x
+history busybox
+history -q busybox
+history --no-trunc --format {{.CreatedBy}}|{{.Size}} busybox
+image inspect -f {{.Id}}|{{.Os}}|{{json\\s.Config.Cmd}} busybox
+image inspect nosuch
+inspect -f {{.Id}} busybox
+tag busybox b:1
+tag nosuch b:1
+tag busybox BAD
+images b
+save -o PLACE/out.tar b:1
+rmi b:1
+rmi b:1
+rmi -f b:1
+load -i PLACE/out.tar
+load -q -i PLACE/out.tar
+rmi b:1
+save -o PLACE/out2.tar nosuch
+import -c CMD\\s["sh"] -m hello PLACE/out.tar imp:1
+history --format {{.Comment}} imp:1
+rmi imp:1
+build --network none -t built PLACE/../context
+build -q --network none -t built PLACE/../context
+images -q built
+run --rm --network none built
+build -f PLACE/../context/Other --network none PLACE/../context
+build -f PLACE/../context/Wrong PLACE/../context
+build PLACE/nosuch
+rmi built
+push localhost:1/nosuch
+pull localhost:1/nosuch
+image prune -f
+builder prune -f
+""",
     "copying": """\
 create --name box --network none busybox
 cp PLACE/../tree/etc/passwd box:/tmp
@@ -321,7 +405,10 @@ def normal(text: str, place: Path) -> str:
         (r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z| \+0000 UTC)", "MOMENT"),
         (r"\blabkit\b(?!-)", "docker"),
         (r"\bSee '", "Run '"),
+        (r":327\d\d\b", ":PORT"),
         (r"//nosuch", "/nosuch"),
+        (r"DEPRECATED: .*\n( +.*\n)*\n", ""),
+        (r"Sending build context.*\n(\n)?|Removing intermediate.*\n|\x1b\[0m", ""),
         (r"time=.*\n", ""),  # docker tells of what goes on inside of it, too
     ):
         text = re.sub(pattern, kept, text)

@@ -17,7 +17,7 @@ from labkit.cli.client import answers, api, building, pulling
 from labkit.cli.client.answers import ListedImage
 from labkit.cli.client.api import Api
 from labkit.engine.images import Pruned
-from labkit.errors import LabError
+from labkit.errors import InvalidInput, LabError
 from labkit.image import references
 from labkit.image.image import Step
 from labkit.image.images import Removed
@@ -70,7 +70,10 @@ class RemoteImages:
 
     def tag(self, source: str, target: str) -> RemoteImage:
         """Give an image one more name."""
-        name = references.parse(target)
+        try:
+            name = references.parse(target)
+        except InvalidInput as error:
+            raise InvalidInput(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
         self.daemon.post(f"/images/{source}/tag", repo=name.name, tag=name.tag or "")
         return RemoteImage(source)
 

@@ -118,10 +118,7 @@ def create(words: tuple[str, ...], **given: object) -> None:
 
 def _ranges(given: dict[str, object]) -> list[dict[str, object]]:
     """Each subnet with the gateway, the range and the other addresses that lie in it."""
-    try:
-        subnets = [ip_network(text, strict=False) for text in _texts(given["subnet"])]
-    except ValueError as error:
-        raise Failed(f"invalid subnet: {error}") from None
+    subnets = [_subnet(text) for text in _texts(given["subnet"])]
     found: list[dict[str, object]] = [{"Subnet": text} for text in _texts(given["subnet"])]
     for name, field in (("ip_range", "IPRange"), ("gateway", "Gateway")):
         for text in _texts(given[name]):
@@ -135,13 +132,21 @@ def _ranges(given: dict[str, object]) -> list[dict[str, object]]:
     return found
 
 
-def _place(text: str, subnets: Sequence[IPv4Network | IPv6Network], name: str) -> int:
+def _subnet(text: str) -> IPv4Network | IPv6Network | None:
+    """None for what is none: the daemon says what is wrong with it."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _place(text: str, subnets: Sequence[IPv4Network | IPv6Network | None], name: str) -> int:
     try:
         address = ip_address(text.partition("/")[0])
     except ValueError:
         raise Failed(f"invalid {name.replace('_', '-')}: {text}") from None
     for index, subnet in enumerate(subnets):
-        if address in subnet:
+        if subnet and address in subnet:
             return index
     raise Failed(f"no matching subnet for {name.replace('_', '-')} {text}")
 
