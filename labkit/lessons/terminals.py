@@ -56,9 +56,9 @@ class Screen:
 
 
 def terminal(command: str, *typed: str, seconds: float = _PATIENCE) -> Screen:
-    """Run a command line on a terminal of its own, and type these lines or keys; returns when the command has ended.
+    """Run a command line on a terminal of its own, and type these lines or keys until it has ended; it may end before the last.
 
-    ``LabError`` with the screen as it is then, if it does not ask for the next line, or does not end, for so many ``seconds``.
+    ``LabError`` with the screen as it is then, if it neither asks for the next line nor ends for so many ``seconds``, or asks for more.
     """
     ends = pty.new()
     try:
@@ -69,15 +69,17 @@ def terminal(command: str, *typed: str, seconds: float = _PATIENCE) -> Screen:
         os.close(ends.slave)
     picture = Picture()
     try:
+        asks = _settle(process, ends.master, picture, seconds)
         for each in typed:
-            if not _settle(process, ends.master, picture, seconds):
-                raise LabError(f"{command}: asks for nothing; on the screen is\n{picture}")
+            if not asks:
+                break
             keys = _KEYS.fullmatch(each)
             os.write(ends.master, bytes(ord(key[-1]) & 31 for key in each.split()) if keys else f"{each}\n".encode())
             if keys:
                 picture.note(f"⟨{each}⟩\r\n")
             picture.is_fresh = False
-        if _settle(process, ends.master, picture, seconds):
+            asks = _settle(process, ends.master, picture, seconds)
+        if asks:
             raise LabError(f"{command}: asks for more; on the screen is\n{picture}")
         code = process.wait(seconds)
         return Screen(command, str(picture), code if code >= 0 else 128 - code)  # killed by a signal: as shells tell it

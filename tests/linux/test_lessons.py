@@ -72,6 +72,24 @@ WRONG = {
         ("[shop.url]", '[shop.url + "/library"]', "daemon.json is refused"),
         ("[shop.url]", '["https://" + shop.address]', "Nobody answers as a mirror"),
     ],
+    "commands.by-hand": [("/start", "/unpause", "it has no process"), ("/byhand/start", "/bynobody/start", "it has no process")],
+    "commands.named": [
+        ("--name=greeter busybox", "busybox --name=greeter", "has become part of the command"),
+        ("good morning", "good evening", "has printed “good evening”"),
+        ("echo good morning", "true", "has printed “”"),
+    ],
+    "commands.left-alone": [('"ctrl-p ctrl-q"', '"exit"', "has ended with 0"), ('"ctrl-p ctrl-q"', '"ctrl-d"', "has ended with 0")],
+    "commands.opened": [
+        ("exec shop", "run busybox", "has made a new container"),
+        ("exec shop touch /tmp/open", "exec shop touch /open", "no file /tmp/open"),
+        ("exec shop touch /tmp/open", "rm -f shop", "no running container"),
+    ],
+    "commands.saved": [
+        ("docker stop till", "docker kill till", "128 + 9: killed. Its last word was “ready”"),
+        ("docker stop till", "docker stop -t 1 till", "Its last word was “counting”"),
+        ("docker stop till", "docker rm -f till", "no container called till"),
+        ("docker stop till", "docker pause till", "Not yet"),
+    ],
 }
 
 

@@ -70,6 +70,11 @@ def test_a_command_that_asks_for_nothing_is_run_to_its_end():
     assert repr(terminal("echo hello; exit 4")) == "$ echo hello; exit 4\nhello\nit ended with 4"
 
 
+def test_a_command_that_ends_before_the_last_line_is_no_mistake():
+    screen = terminal("echo you cannot; exit 1", "exit")
+    assert (screen.text, screen.code) == ("you cannot", 1)
+
+
 def test_a_screen_is_shown_as_text_and_never_as_html():
     assert "&lt;b&gt;bold&lt;/b&gt;" in terminal("echo '<b>bold</b>'")._repr_html_()
 
@@ -78,7 +83,6 @@ def test_a_screen_is_shown_as_text_and_never_as_html():
     ("command", "typed", "complaint"),
     [
         ("sleep 100", ["exit"], "nothing happens for 1 seconds"),
-        ("echo over", ["exit"], "asks for nothing; on the screen is\nover"),
         (SHELL, ["echo one"], "asks for more; on the screen is\n# echo one\none"),
     ],
 )
