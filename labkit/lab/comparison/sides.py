@@ -161,6 +161,11 @@ class VirtualMachine:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self.machine.pid
+
     def run(self, *arguments: str) -> Done:
         """Over the line to its first process."""
         return self.machine.run(*arguments, env=self._env, seconds=SECONDS)
