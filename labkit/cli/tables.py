@@ -46,7 +46,7 @@ def lines(columns: Sequence[Column], rows: Iterable[Row], form: str) -> list[str
     parsed = templates.parse((form if whole else template).replace("\\t", "\t").replace("\\n", "\n"))
     if whole:
         return [_json(row) if form == "{{json .}}" else parsed.render(row) for row in rows]
-    header = parsed.render_header({column.field: column.heading for column in columns})
+    header = parsed.render_header({column.field: column.heading for column in columns} | {"Label": _label})
     return aligned([line.split("\t") for line in (header, *map(parsed.render, rows))])
 
 
@@ -66,7 +66,13 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 0 if unicodedata.combining(char) else 1 for char in text)
 
 
+def _label(name: str) -> str:
+    """What stands above a label: ``build date`` for ``com.example.build-date``."""
+    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
+
+
 def _json(row: Row) -> str:
-    """A row as Go writes a struct: by name, and safe inside of HTML."""
-    text = json.dumps(dict(row), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    """A row as Go writes a struct: by name, and safe inside of HTML. What takes an argument has no value."""
+    values = {name: value for name, value in row.items() if not callable(value)}
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labkit.cli.templates_functions import FUNCTIONS, HEADER_FUNCTIONS, Function, text
-from labkit.cli.templates_scope import Evaluate, Scope, Write, called, choice, loop, path, sequence
+from labkit.cli.templates_scope import Evaluate, Scope, Write, called, choice, loop, method, path, sequence
 from labkit.errors import InvalidInput
 
 _TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+)|(?P<field>(?:\.[A-Za-z_]\w*)+)|(?P<dot>\.)"""
@@ -40,7 +40,7 @@ class Template:
         """The text for ``data``, as ``json.loads`` gives it; ``InvalidInput`` for a field that is not there."""
         return self._rendered(data, FUNCTIONS)
 
-    def render_header(self, headers: Mapping[str, str]) -> str:
+    def render_header(self, headers: Mapping[str, object]) -> str:
         """The text of a table's first line: the same fields, with what stands above them."""
         return self._rendered(headers, HEADER_FUNCTIONS)
 
@@ -166,6 +166,9 @@ class _Parser:
             operands = self._operands() + ([piped] if piped else [])
             return lambda scope: called(word, scope, [operand(scope) for operand in operands])
         operand = self._operand()
+        if kind == "field" and self._more():
+            arguments = self._operands()
+            return lambda scope: method(word, operand(scope), [argument(scope) for argument in arguments])
         if piped or self._more():
             raise self._mistake("can't give an argument to a value that is no function")
         return operand

@@ -90,6 +90,13 @@ def called(name: str, scope: Scope, arguments: Sequence[object]) -> object:
         raise InvalidInput(f"template parsing error: {name}: {error}") from None
 
 
+def method(name: str, value: object, arguments: Sequence[object]) -> object:
+    """``.Label "x"``: a field that takes arguments."""
+    if not callable(value):
+        raise InvalidInput(f"template parsing error: {name}: can't give an argument to a value that is no function")
+    return value(*arguments)
+
+
 def path(value: object, path: str) -> object:
     """``.A.B`` of a value."""
     for name in path[1:].split("."):

@@ -69,6 +69,8 @@ ps -q
 ps --format json
 ps --format table\\s{{.Names}}\\t{{.Status}}\\t{{.Command}}
 ps --format {{.ID}}|{{.Image}}|{{.Labels}}|{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}|{{.Size}}
+ps --format {{.Names}}:{{.Label\\s"a"}}:{{.Label\\s"nosuch"}}
+ps --format table\\s{{.Names}}\\t{{.Label\\s"a"}}
 ps -f name=bo
 ps -f name=nosuch
 ps -s

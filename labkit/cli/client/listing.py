@@ -89,6 +89,7 @@ def row(each: Listed, whole: bool) -> dict[str, object]:
         "Names": ",".join(names),
         "Size": human.size(each.SizeRw) + (f" (virtual {human.size(each.SizeRootFs)})" if each.SizeRootFs > 0 else ""),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(each.Labels.items())),
+        "Label": lambda name: each.Labels.get(name, ""),
         "Mounts": ",".join(name if whole else human.shortened(name, 15) for name in mounts),
         "LocalVolumes": str(sum(mount.Driver == "local" for mount in each.Mounts)),
         "Networks": ",".join(sorted(each.NetworkSettings.Networks)),

@@ -13,11 +13,10 @@ Source: docker-run(1), ``--mount`` and ``--volume``; github.com/docker/cli, ``op
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 
-from labkit.cli.client.values import Kind, size
+from labkit.cli.client.values import Kind, fields, size
 from labkit.errors import InvalidInput
 
 _NAMES = {"type": "Type", "source": "Source", "src": "Source", "target": "Target", "dst": "Target", "destination": "Target",
@@ -32,7 +31,7 @@ def _mount(text: str) -> dict[str, object]:
     def part(name: str) -> dict[str, object]:
         return parts.setdefault(name, {})
 
-    for written in next(csv.reader([text])):
+    for written in fields(text):
         key, equals, value = written.partition("=")
         key = key.lower()
         if not equals and key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):

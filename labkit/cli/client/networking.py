@@ -11,12 +11,11 @@ Source: docker-run(1), ``--network``; github.com/docker/cli, ``opts/network.go``
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
-from labkit.cli.client.values import Kind
+from labkit.cli.client.values import Kind, fields
 from labkit.errors import InvalidInput
 from labkit.records import record
 
@@ -52,7 +51,7 @@ def _attachment(text: str) -> Attachment:
     if "=" not in text:
         return Attachment(text)
     found = Attachment("")
-    for pair in next(csv.reader([text])):
+    for pair in fields(text):
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"invalid field {pair}")

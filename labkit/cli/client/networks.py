@@ -52,7 +52,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _row(network: Network, whole: bool) -> dict[str, str]:
+def _row(network: Network, whole: bool) -> dict[str, object]:
     return {
         "ID": network.Id if whole else human.short(network.Id),
         "Name": network.Name,
@@ -62,6 +62,7 @@ def _row(network: Network, whole: bool) -> dict[str, str]:
         "IPv6": str(network.EnableIPv6).lower(),
         "Internal": str(network.Internal).lower(),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(network.Labels.items())),
+        "Label": lambda name: network.Labels.get(name, ""),
         "CreatedAt": _moment(network.Created),
     }
 

@@ -78,8 +78,8 @@ def _verbose(found: DiskUsage) -> Iterator[str]:
     rows = [listing.row(each, False) | {"Size": human.size(each.SizeRw)} for each in found.Containers]
     yield from tables.aligned([_CONTAINERS, *([str(row[name]) for name in names] for row in rows)])
     yield "\nLocal Volumes space usage:\n"
-    known = [volumes.row(each) for each in found.Volumes]
-    yield from tables.aligned([("VOLUME NAME", "LINKS", "SIZE"), *((row["Name"], row["Links"], row["Size"]) for row in known)])
+    known = [[str(volumes.row(each)[name]) for name in ("Name", "Links", "Size")] for each in found.Volumes]
+    yield from tables.aligned([("VOLUME NAME", "LINKS", "SIZE"), *known])
     yield f"\nBuild cache usage: {human.size(sum(each.Size for each in found.BuildCache if not each.Shared), 4)}\n"
     yield from tables.aligned([_BUILDS, *map(_build, found.BuildCache)])
 

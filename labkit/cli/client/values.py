@@ -9,6 +9,7 @@ Source: ``opts`` of github.com/docker/cli; Go's ``time.ParseDuration``, ``strcon
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -91,6 +92,14 @@ def _duration(text: str) -> int:
         why = "missing unit in" if re.fullmatch(r"\d+(\.\d*)?", digits) else "invalid"
         raise ValueError(f'time: {why} duration "{text}"')
     return sign * int(sum(Fraction(number) * _UNITS[unit] for number, unit in parts))
+
+
+def fields(text: str) -> list[str]:
+    """``a=b,"c=d,e"``: what lies between commas, as CSV has it."""
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _env(text: str) -> str:

@@ -69,7 +69,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def row(volume: Volume) -> dict[str, str]:
+def row(volume: Volume) -> dict[str, object]:
     """What ``--format`` can name of a volume."""
     usage = volume.UsageData
     return {
@@ -78,6 +78,7 @@ def row(volume: Volume) -> dict[str, str]:
         "Scope": volume.Scope,
         "Mountpoint": volume.Mountpoint,
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(volume.Labels.items())),
+        "Label": lambda name: volume.Labels.get(name, ""),
         "Links": str(usage.RefCount) if usage else "N/A",
         "Size": human.size(usage.Size, 4) if usage else "N/A",
         **dict.fromkeys(("Availability", "Group", "Status"), "N/A"),
