@@ -118,6 +118,8 @@ class Outlet:
             while self._size > _FULL and not self._is_abandoned:
                 self._changed.wait()
             self.check()
+            if not data:
+                return 0  # it would look like the end
             self._waiting.append(data)
             self._size += len(data)
             if len(self._waiting) == 1:

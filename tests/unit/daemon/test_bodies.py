@@ -98,6 +98,19 @@ def test_what_a_thread_writes_arrives_in_order_and_then_it_is_over() -> None:
     assert asyncio.run(go()) == b"".join(b"%d " % number for number in range(1000))
 
 
+def test_writing_nothing_is_not_the_end() -> None:
+    async def go() -> list[bytes]:
+        outlet = Outlet(asyncio.get_running_loop())
+        taking = asyncio.create_task(outlet.take())
+        outlet.write(b"")
+        await asyncio.sleep(0)
+        outlet.write(b"something")
+        outlet.end()
+        return [await taking, await outlet.take()]
+
+    assert asyncio.run(go()) == [b"something", b""]
+
+
 def test_a_failure_comes_after_what_was_written() -> None:
     async def go() -> None:
         outlet = Outlet(asyncio.get_running_loop())
