@@ -234,7 +234,8 @@ class Networks:
     def close(self) -> None:
         """Let go of what this process holds; what containers use stays for the next engine."""
         self.endpoints.close()
-        self.fabric.close()
+        bridges = [network for network in self.list() if network.Driver == "bridge" and network.pool.Subnet]
+        self.fabric.close([network.subnet(0) for network in bridges if not self.endpoints.of_network(network)])
         self.ports.close()
 
     def tell(self, action: str, network: Network, container: Container | None = None) -> None:

@@ -130,17 +130,6 @@ def _link(answer: bytes) -> Link:
     return Link(number, netlink.text(given[netlink.IFLA_IFNAME]), kind, address, mtu, master, bool(flags & _IFF_UP))
 
 
-def is_abandoned(name: str) -> bool:
-    """Whether the other end of a veth pair is in a network namespace that is coming to its end: the kernel removes the pair in a moment."""
-    from labkit.linux import netlink
-
-    try:
-        answer = netlink.ask(netlink.RTM_GETLINK, 0, _IFINFO.pack(0, 0, index(name), 0, 0), "look at link", name)[0]
-    except (NotFound, KernelError):
-        return not exists(name)
-    return netlink.attributes(answer[16:]).get(netlink.IFLA_LINK_NETNSID) == b"\xff\xff\xff\xff"
-
-
 def add_bridge(name: str, mtu: int, address: str = "") -> None:
     """Make a bridge and switch it on. ``address``: its MAC address; without one it takes that of its ports, which come and go."""
     from labkit.linux import netlink
@@ -180,11 +169,16 @@ def add_veth(name: str, peer: str, pid: int, *, master: str = "", mtu: int = 150
 
 def delete(name: str) -> None:
     """Remove a link, and with one end of a veth pair the other. What is gone is fine."""
+    if exists(name):
+        delete_numbered(index(name))
+
+
+def delete_numbered(number: int) -> None:
+    """The same for the link of that index, which no other link will have: whoever has the name by then is not meant."""
     from labkit.linux import netlink
 
-    if exists(name):
-        try:
-            netlink.ask(netlink.RTM_DELLINK, 0, _IFINFO.pack(0, 0, index(name), 0, 0), "delete link", name)
-        except (NotFound, KernelError):
-            if exists(name):
-                raise
+    try:
+        netlink.ask(netlink.RTM_DELLINK, 0, _IFINFO.pack(0, 0, number, 0, 0), "delete link", str(number))
+    except KernelError as error:
+        if error.errno != errno.ENODEV:
+            raise

@@ -68,12 +68,12 @@ class Fabric:
             else:
                 nat.remove(self.table)
 
-    def close(self) -> None:
-        """Take down whatever no container is on; the rest stays as it is."""
+    def close(self, idle: Sequence[Subnet]) -> None:
+        """Take down the networks that nobody is in, also those that an earlier process has raised; the rest stays as it is."""
         with self._lock:
-            masters = {link.master for link in links.all()} if self._networks else set()
-            for network in [*self._networks.values()]:
-                if not links.exists(network.bridge) or links.index(network.bridge) not in masters:
+            for network in idle:
+                if network.bridge in self._networks or links.exists(network.bridge):
+                    self._networks[network.bridge] = network
                     try:
                         self.lower(network)
                     except LabError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import KernelError
@@ -11,6 +12,8 @@ from labkit.records import record
 
 if TYPE_CHECKING:
     from labkit.network.steps.step import Born
+
+_MOMENT = 0.5  # seconds
 
 
 @record
@@ -44,9 +47,12 @@ class VethPair(NetworkStep):
         links.add_veth(self.name, self.inside, pid, master=self.bridge, mtu=self.mtu, address=self.mac)
 
     def undo(self) -> None:
-        # As a rule the container's namespace ends with the container, and the kernel removes the pair, so nobody has to wait for that.
-        if not links.is_abandoned(self.name):
-            links.delete(self.name)
+        # The container's namespace ends with the container, and then the kernel removes the pair by itself, many at a time. To ask for
+        # it takes 10 ms of waiting; so that is done a moment later, for a namespace that somebody else keeps alive.
+        if links.exists(self.name):
+            later = threading.Timer(_MOMENT, links.delete_numbered, (links.index(self.name),))
+            later.daemon = True
+            later.start()
 
     def shell(self) -> str:
         peer = f'peer name {self.inside} address {self.mac} mtu {self.mtu} netns "$INIT"'

@@ -300,7 +300,7 @@ def again(engine_root: Path, tmp_path: Path) -> Iterator[Callable[[], Engine]]:
     def another() -> Engine:
         if opened:
             before = opened.pop()
-            before.networks.fabric.close = lambda: None  # type: ignore[method-assign]
+            before.networks.fabric.close = lambda idle: None  # type: ignore[method-assign]
             before.close()
         opened.append(Engine(str(engine_root), str(tmp_path / "again")))
         return opened[0]
