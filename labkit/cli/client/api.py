@@ -111,22 +111,35 @@ class Api:
         data = body if body is None or isinstance(body, Iterator) else json.dumps(body).encode()
         with self._request(method, path, query, data, stream=True, headers=headers) as response:
             begun = b""
-            for chunk in response.iter_content(chunk_size=None):
+            for chunk in self._chunks(response):
                 *lines, begun = (begun + chunk).split(b"\n")
-                yield from (json.loads(line) for line in lines if line.strip())
+                yield from (_json(line) for line in lines if line.strip())
             if begun.strip():
-                yield json.loads(begun)
+                yield _json(begun)
 
-    def bytes(self, path: str, /, **query: Parameter) -> Iterator[bytes]:
+    def pieces(self, path: str, /, **query: Parameter) -> Iterator[bytes]:
         """The bytes of an answer, as they come."""
         with self.answer("GET", path, **query) as response:
-            yield from response.iter_content(chunk_size=None)
+            yield from self._chunks(response)
+
+    def rest(self, response: Response) -> object:
+        """The JSON that an answer's body turns out to be."""
+        return _json(b"".join(self._chunks(response)))
 
     def hijack(self, path: str, body: object = None, /, **query: Parameter) -> Connection:
         """``POST``, after which the connection is no longer HTTP but the streams of a process."""
         upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
         data = None if body is None else json.dumps(body).encode()
         return Connection.of(self._request("POST", path, query, data, stream=True, headers=upgrade))
+
+    def _chunks(self, response: Response) -> Iterator[bytes]:
+        """A body as it comes; a daemon that dies in the middle of it is an error like others."""
+        import requests
+
+        try:
+            yield from response.iter_content(chunk_size=None)
+        except requests.exceptions.RequestException as error:
+            raise Unreachable(f"the daemon at {self.address} has gone in the middle of its answer ({error})") from None
 
     def _request(
         self,
@@ -169,7 +182,14 @@ def _text(value: Parameter) -> str | list[str]:
 
 
 def _parsed(response: Response) -> object:
-    return response.json() if response.content else None
+    return _json(response.content) if response.content else None
+
+
+def _json(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise LabError(f"the daemon's answer is not JSON: {data[:60]!r}") from None
 
 
 def _refusal(response: Response) -> LabError:

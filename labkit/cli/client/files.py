@@ -40,7 +40,7 @@ def export(words: tuple[str, ...], output: str) -> None:
     if not output and sys.stdout.isatty():
         raise Failed("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     with api.connect() as daemon:
-        chunks = daemon.bytes(f"/containers/{words[0]}/export")
+        chunks = daemon.pieces(f"/containers/{words[0]}/export")
         first = next(chunks, b"")  # an error comes before the file is made
         with archives.written(output) if output else archives.standard_output() as out:
             out.write(first)

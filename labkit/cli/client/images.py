@@ -108,7 +108,7 @@ class RemoteImages:
 
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
         """Write images to an archive."""
-        for chunk in self.daemon.bytes("/images/get", names=list(names)):
+        for chunk in self.daemon.pieces("/images/get", names=list(names)):
             out.write(chunk)
 
     def load(self, archive: BinaryIO, report: Report = silent) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def logs(words: tuple[str, ...], details: bool, follow: bool, since: str, tail: 
         bounds = {"since": parameter("since", since), "until": parameter("until", until)}
         switches = {"details": details or None, "follow": follow or None, "timestamps": timestamps or None}
         frames = Frames()
-        for chunk in daemon.bytes(f"/containers/{found.Id}/logs", stdout=True, stderr=True, tail=tail, **switches, **bounds):
+        for chunk in daemon.pieces(f"/containers/{found.Id}/logs", stdout=True, stderr=True, tail=tail, **switches, **bounds):
             for stream, piece in [(OUT, chunk)] if found.Config.Tty else frames.feed(chunk):
                 write(1 if stream == OUT else 2, piece)
 

@@ -12,7 +12,6 @@ Source: ``docker run --help``; engine-api, 1. Shown in notebook 06.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
@@ -129,12 +128,13 @@ class _Waiting:
     """The answer to ``POST …/wait``: its head has come, its body comes with the container's end."""
 
     def __init__(self, daemon: Api, id: str, condition: str = "") -> None:
+        self._daemon = daemon
         self._answer = daemon.answer("POST", f"/containers/{id}/wait", condition=condition or None)
         self.connection = Connection.of(self._answer)
 
     def code(self) -> int:
         """The container's exit code; waits for it."""
-        ended = codec.decode(answers.Exit, json.loads(self._answer.content))
+        ended = codec.decode(answers.Exit, self._daemon.rest(self._answer))
         if ended.Error and ended.Error.Message:
             say(f"Error waiting for container: {ended.Error.Message}")
             return NOT_STARTED
