@@ -41,7 +41,7 @@ class Inlet(io.RawIOBase):
         try:
             async for chunk in chunks:
                 with self._changed:
-                    if self.closed:
+                    if self.closed or not chunk:
                         continue  # nobody wants it, but the client wants to get rid of it
                     self._waiting.append(chunk)
                     self._size += len(chunk)

@@ -16,7 +16,7 @@ from labkit.daemon.messages import Answer, Request, Response, Streamed
 from labkit.daemon.progress import told
 from labkit.daemon.queries import Filters
 from labkit.daemon.router import Route
-from labkit.errors import Denied, InvalidInput, LabError, Unsupported
+from labkit.errors import Denied, InvalidInput, LabError, NotFound, Unsupported
 from labkit.image.registry.interest import Interest
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ def _filters(found: Filters) -> list[str]:
 
 async def inspect(api: Api, request: Request) -> Answer:
     """All about one."""
-    return Response.of(await api.call(api.engine.images.inspect, request.parameters["name"]))
+    name = request.parameters["name"]
+    try:
+        return Response.of(await api.call(api.engine.images.inspect, name))
+    except NotFound as error:
+        raise NotFound(f"no such image: {name}: {error}") from None
 
 
 async def history(api: Api, request: Request) -> Answer:
@@ -190,7 +194,11 @@ async def save(api: Api, request: Request) -> Answer:
         raise InvalidInput("names: say which images")
 
     def work(out: Outlet) -> None:
-        api.engine.images.save(names, cast("BinaryIO", out))
+        try:
+            api.engine.images.save(names, cast("BinaryIO", out))
+        except NotFound as error:
+            said = str(error).removeprefix("No such image: ")
+            raise NotFound(f"No such image: {next((name for name in names if said == f'{name}:latest'), said)}") from None
 
     return Streamed(await api.written(request, work), "application/x-tar")
 
