@@ -20,10 +20,10 @@ from dataclasses import field
 import click
 
 from labkit import codec
-from labkit.cli import human
+from labkit.cli import exits, human
 from labkit.cli.client import answers, api, complete
 from labkit.cli.client.api import Api
-from labkit.cli.client.grammar import ask, option
+from labkit.cli.client.grammar import ask, option, say
 from labkit.cli.client.listing import FORMAT
 from labkit.cli.grammar import switch
 from labkit.errors import LabError
@@ -41,14 +41,14 @@ _COLUMNS = (
 @option("--format", help=FORMAT)
 @switch("--no-stream", help="Disable streaming stats and only pull the first result")
 @switch("--no-trunc", help="Do not truncate output")
-def stats(words: tuple[str, ...], all: bool, format: str, no_stream: bool, no_trunc: bool) -> None:
+def stats(words: tuple[str, ...], all: bool, format: str, no_stream: bool, no_trunc: bool) -> int:
     """Display a live stream of container(s) resource usage statistics."""
     with api.connect() as daemon:
         names = words or tuple(each.Id for each in daemon.read_all(answers.Listed, "/containers/json", all=all or None))
         if no_stream:
             _print(_once(daemon, names, bool(words)), format, no_trunc)
-        else:
-            _live(daemon, names, format, no_trunc)
+            return exits.DONE
+        return _live(daemon, names, format, no_trunc)
 
 
 @record
@@ -153,37 +153,47 @@ def _once(daemon: Api, names: Sequence[str], named: bool) -> list[tuple[str, Sam
     return [(name if named else human.short(name), each) for name, each in zip(names, found, strict=True) if each]
 
 
-def _live(daemon: Api, names: Sequence[str], form: str, whole: bool) -> None:
-    """Every second a table of the newest samples; on a terminal, over the one before."""
-    told: queue.Queue[tuple[str, Sample | None]] = queue.Queue()
+Told = tuple[str, "Sample | LabError | None"]
+"""A container's name, and a sample; or why there is none; or None when no more come."""
+
+
+def _live(daemon: Api, names: Sequence[str], form: str, whole: bool) -> int:
+    """Every second a table of the newest samples; on a terminal, over the one before. Ends when all containers have."""
+    told: queue.Queue[Told] = queue.Queue()
+    code = exits.DONE
     for name in names:
         threading.Thread(target=_follow, args=(daemon, name, told), daemon=True).start()
     newest: dict[str, Sample] = {}
     left = len(names)
     while left:
         for name, sample in _batch(told):
+            if isinstance(sample, Sample):
+                newest[name] = sample
+                continue
+            newest.pop(name, None)
             if sample is None:
-                newest.pop(name, None)
                 left -= 1
             else:
-                newest[name] = sample
+                say(str(sample))
+                code = exits.FAILED
         if sys.stdout.isatty():
             sys.stdout.write("\x1b[H\x1b[J")
         _print([(name, newest[name]) for name in names if name in newest], form, whole)
         sys.stdout.flush()
+    return code
 
 
-def _follow(daemon: Api, name: str, told: queue.Queue[tuple[str, Sample | None]]) -> None:
+def _follow(daemon: Api, name: str, told: queue.Queue[Told]) -> None:
     try:
         for each in daemon.stream("GET", f"/containers/{name}/stats", stream=True):
             told.put((name, codec.decode(Sample, each)))
     except LabError as error:
-        print(error, file=sys.stderr, flush=True)
+        told.put((name, error))
     finally:
         told.put((name, None))
 
 
-def _batch(told: queue.Queue[tuple[str, Sample | None]]) -> Iterator[tuple[str, Sample | None]]:
+def _batch(told: queue.Queue[Told]) -> Iterator[Told]:
     """What has come, and what comes in the half second after that."""
     yield told.get()
     while True:
