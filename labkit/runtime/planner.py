@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from labkit.runtime import spec as oci
 
 
-def create_plan(
-    spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()
-) -> Plan:
+def create_plan(spec: oci.Spec, id: str, bundle: str, root: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()) -> Plan:
     """The plan of a container. ``rootfs``: mounts that make its root directory, such as an overlay of an image's layers.
 
     ``network``: steps that connect its network namespace, made elsewhere; the host's are done as soon as there is one.
@@ -67,9 +65,7 @@ def cgroup_path(spec: oci.Spec, id: str) -> str:
 
 
 class _Planner:
-    def __init__(
-        self, spec: oci.Spec, id: str, bundle: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()
-    ) -> None:
+    def __init__(self, spec: oci.Spec, id: str, bundle: str, rootfs: Sequence[MountRoot] = (), network: Sequence[Step] = ()) -> None:
         self.spec, self.id, self.bundle, self.mounted, self.network = spec, id, bundle, rootfs, network
         self.rootfs = os.path.normpath(os.path.join(bundle, spec.root.path))
         self.cgroup_path = cgroup_path(spec, id)
