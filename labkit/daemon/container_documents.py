@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from labkit.engine import config, oci, times, usage
+from labkit.daemon import configuration_documents
+from labkit.engine import config, times, usage
 from labkit.engine.config import EndpointSettings
 from labkit.errors import LabError, NotFound
 
@@ -43,10 +44,10 @@ def inspected(container: Container, with_size: bool = False) -> Json:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": [*container.engine.execs.of(container)] or None,
-        "HostConfig": _host_config(container),
+        "HostConfig": configuration_documents.of_host(record.HostConfig),
         "GraphDriver": {"Data": _directories(container), "Name": record.Driver},
         "Mounts": [_mount(point) for point in record.Mounts],
-        "Config": config.told(record.Config),
+        "Config": configuration_documents.of_process(record.Config),
         "NetworkSettings": _network_settings(container),
     }
     if with_size:
@@ -73,18 +74,6 @@ def _state(container: Container) -> Json:
     if container.health:
         told["Health"] = config.told(container.health)
     return told
-
-
-def _host_config(container: Container) -> object:
-    """With the paths that are hidden by default, where nothing else was said."""
-    host = container.record.HostConfig
-    if not host.Privileged:
-        host = replace(
-            host,
-            MaskedPaths=oci.MASKED if host.MaskedPaths is None else host.MaskedPaths,
-            ReadonlyPaths=oci.READONLY if host.ReadonlyPaths is None else host.ReadonlyPaths,
-        )
-    return config.told(host)
 
 
 def _directories(container: Container) -> Json | None:

@@ -26,13 +26,14 @@ class VolumeCreate:
 
 
 def told(volume: Volume) -> dict[str, object]:
-    """All about it; what is not set is null, as in Docker."""
+    """All about it; what nobody has asked for has null where others have what they asked for, as in Docker."""
+    absent: dict[str, str] | None = None if volume.anonymous else {}
     return {
         "CreatedAt": volume.CreatedAt,
         "Driver": volume.Driver,
-        "Labels": dict(volume.Labels) or None,
+        "Labels": dict(volume.Labels) or absent,
         "Mountpoint": volume.Mountpoint,
         "Name": volume.Name,
-        "Options": dict(volume.Options) or None,
+        "Options": dict(volume.Options) or absent,
         "Scope": volume.Scope,
     }

@@ -108,7 +108,7 @@ class Execs:
         self._forget_old()
         with self._lock:
             self._by_id[id] = _Running(container, Exec(id, container.id, config))
-        container.tell(f"exec_create: {' '.join(config.Cmd)}", execID=id)
+        container.tell(f"exec_create: {_shown(config)}", execID=id)
         return id
 
     def get(self, id: str) -> Exec:
@@ -145,7 +145,7 @@ class Execs:
             once=True,
             detach_keys=config.DetachKeys,
         )
-        container.tell(f"exec_start: {' '.join(config.Cmd)}", execID=id)
+        container.tell(f"exec_start: {_shown(config)}", execID=id)
         try:
             job = self._run(running, line, size or config.ConsoleSize)
         except LabError as error:
@@ -229,6 +229,11 @@ class Execs:
             for id, each in list(self._by_id.items()):
                 if not each.exec.Running and (each.container.is_removed or 0 < each.ended_at < limit):
                     del self._by_id[id]
+
+
+def _shown(config: ExecConfig) -> str:
+    """The command in an event: Docker writes a blank after the program, whether or not there are arguments."""
+    return f"{config.Cmd[0]} {' '.join(config.Cmd[1:])}"
 
 
 def _check_running(container: Container) -> None:

@@ -224,7 +224,7 @@ def _paths(host: HostConfig, wanted: tuple[str, ...] | None, default: tuple[str,
 
 def _namespaces(host: HostConfig, joined: Mapping[str, int]) -> tuple[Namespace, ...]:
     """New ones, but those that are the host's or another container's."""
-    modes = {"pid": host.PidMode, "ipc": host.IpcMode, "network": host.NetworkMode, "uts": host.UTSMode, "cgroup": _cgroup_mode(host)}
+    modes = {"pid": host.PidMode, "ipc": host.IpcMode, "network": host.NetworkMode, "uts": host.UTSMode, "cgroup": cgroup_mode(host)}
     found = [Namespace("mount")]
     for kind, mode in modes.items():
         if mode.startswith("container:"):
@@ -235,7 +235,7 @@ def _namespaces(host: HostConfig, joined: Mapping[str, int]) -> tuple[Namespace,
     return tuple(found)
 
 
-def _cgroup_mode(host: HostConfig) -> str:
+def cgroup_mode(host: HostConfig) -> str:
     """As in Docker: a namespace of its own where version 2 is all there is."""
     return host.CgroupnsMode or ("private" if cgroups.detect().mode == "v2" else "host")
 

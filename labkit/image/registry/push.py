@@ -58,9 +58,9 @@ def push(
     if name.digest:
         raise InvalidInput(f"push {name.familiar}: cannot push a digest reference: say a tag")
     name = name.tagged
+    report(Progress("", f"The push refers to repository [{name.name}]"))
     image = _find(images, name)
     endpoint = endpoints.registry(name.domain, load() if settings is None else settings)
-    report(Progress("", f"The push refers to repository [{name.name}]"))
     with Client(endpoint, credentials(name.domain), patience) as client, (interest or Interest()).in_(client):
         try:
             _Push(images, image, name, client, report).run()
