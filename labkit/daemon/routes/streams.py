@@ -18,7 +18,7 @@ from labkit.daemon.wire import Wire
 from labkit.engine import config, detach_keys, statistics, streams, times
 from labkit.engine.execs import ExecConfig
 from labkit.engine.logs import Log
-from labkit.errors import InvalidInput
+from labkit.errors import InvalidInput, LabError
 
 _ENOUGH = 1 << 20  # bytes of a log that are sent in one go
 _PATIENCE = 2.0  # seconds
@@ -61,12 +61,19 @@ async def exec_start(api: Api, request: Request) -> Answer:
 
     execs, detach = api.engine.execs, body.get("Detach") is True
     is_terminal = execs.get(id).Config.Tty
-    line = await api.call(execs.start, id, detach, terminal, tell)
     if detach:
+        line = await api.call(execs.start, id, detach, terminal, tell)
         line.close()
         return Response(statuses.OK)
 
     async def talk(wire: Wire) -> None:
+        # After the head, as Docker does it: docker-py loses what comes in one piece with that.
+        try:
+            line = await api.call(execs.start, id, detach, terminal, tell)
+        except LabError as error:
+            text = f"{error}\r\n".encode()
+            await wire.write(text if is_terminal else attachments.frame(1, text))
+            return
         await attachments.talk(line, wire)
         if not line.detached:
             try:  # who has heard the end of the output asks for the exit code next

@@ -164,6 +164,16 @@ def test_exec_says_what_it_says_and_then_its_exit_code_is_known(client: Client) 
         assert (found["Running"], found["ExitCode"]) == (False, 3)
 
 
+def test_an_exec_that_is_none_is_told_so(client: Client) -> None:
+    id = client.started("sleep", "1000")
+    assert client.ask("POST", "/exec/nosuch/start", {}).status == 404
+    exec_id = client.ask("POST", f"/containers/{id}/exec", {"Cmd": ["true"]}).json["Id"]
+    assert client.ask("POST", f"/exec/{exec_id}/start", {"Detach": True}).status == 200
+    assert client.ask("POST", f"/exec/{exec_id}/start", {"Detach": True}).status == 409
+    with client.hijacked("POST", f"/exec/{exec_id}/start", {}) as line:
+        assert output(rest(line)).startswith(b"Error: Exec command ")
+
+
 def test_exec_passes_input_on(client: Client) -> None:
     id = client.started("sleep", "1000")
     wanted = {"Cmd": ["cat"], "AttachStdin": True, "AttachStdout": True}
