@@ -111,7 +111,8 @@ run --rm --network none busybox sh -c echo\\sout;\\secho\\serr\\s>&2;\\sexit\\s3
 run --rm --network none busybox nosuchcmd
 run --rm --network none busybox /etc
 run --rm --network none --entrypoint echo busybox a b
-run --rm --network none -e A=1 -e HOME -e NOSUCH busybox env
+run --rm --network none -e A=1 -e NOSUCH busybox env
+run --rm --network none -e TZ busybox env
 run --rm --network none -u 5 -w /etc busybox sh -c pwd;\\sid\\s-u
 run --rm --network none -m 32m --cpus .5 --pids-limit 9 busybox true
 run --rm -t --network none busybox tty
