@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from labkit.errors import Conflict, InvalidInput, LabError, Unreachable
+from labkit.linux import smaps
 from labkit.vm import acceleration, guest, hardware, kernel, qemu
 from labkit.vm.acceleration import Answer
 from labkit.vm.agent import Agent, Done
@@ -86,6 +87,11 @@ class Machine:
     def running(self) -> bool:
         """Whether QEMU has not ended."""
         return self._process.running
+
+    @property
+    def taken(self) -> int:
+        """Bytes of this machine's memory that it takes: the guest's, as far as it was ever touched, and QEMU's own."""
+        return smaps.pss(self.pid)
 
     def run(
         self,

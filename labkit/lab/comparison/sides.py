@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from labkit.errors import LabError, NotFound
 from labkit.lab.comparison import files
-from labkit.linux import processes
+from labkit.linux import smaps
 from labkit.records import record
 from labkit.vm.agent import Done
 
@@ -122,9 +122,9 @@ class Container:
     def memory(self) -> Memory:
         """Its monitor's share, and what its control group is charged: processes, files it has read or written, kernel memory."""
         state = self.container.state
-        inside = sum(pss(pid) for pid in self.container.cgroup.processes())
+        inside = sum(smaps.pss(pid) for pid in self.container.cgroup.processes())
         charged = self.container.cgroup.usage().memory or 0
-        monitor = pss(state.Monitor.Pid)
+        monitor = smaps.pss(state.Monitor.Pid)
         parts = {"monitor": monitor, "processes": inside, "files and kernel memory": max(charged - inside, 0)}
         return Memory(sum(parts.values()), parts)
 
@@ -178,23 +178,12 @@ class VirtualMachine:
 
     def memory(self) -> Memory:
         """QEMU's share: the guest's memory as far as it was ever touched, and QEMU's own."""
-        whole = pss(self.machine.pid)
+        whole = self.machine.taken
         return Memory(whole, {"QEMU and the guest": whole})
 
     def close(self) -> None:
         """Pull the plug."""
         self.machine.kill()
-
-
-def pss(pid: int) -> int:
-    """Bytes of memory that a process has, of what it shares with others its share (``man 5 proc``, smaps_rollup); 0 if it has ended."""
-    if processes.stat(pid) is None:
-        return 0
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
-    except (OSError, StopIteration):
-        return 0
 
 
 def get(side: Side, port: int, seconds: float = 0) -> bytes:
