@@ -139,6 +139,7 @@ create nosuch:1 --pull never
 start -a made
 start -ai made
 start made nosuch
+wait made
 start -a made nosuch
 attach made
 logs made
