@@ -4,8 +4,8 @@
     >>> disks.disk("/tmp/rootfs", "nginx-4f2a")
     '/var/lib/labkit/vm/disks/nginx-4f2a.ext4'
 
-Made once for each name and then read by any number of machines, none of which changes it: each writes to a file of its own. What no
-layer shares is shared so after all, but it is one image a disk: two images that have Debian in common have it twice.
+Made once for each name, kept for the next time if it is one of the last four, and read by any number of machines, none of which changes it:
+each writes to a file of its own. So a disk is shared, too, but whole: two images that have Debian in common have it twice.
 Source: ``man 8 mke2fs``, option ``-d``. Notebook 08.
 """
 
@@ -19,6 +19,7 @@ from labkit.errors import LabError, Unsupported
 from labkit.vm.kernel import ROOT
 
 _MIB = 1 << 20
+_KEPT = 4
 _SPARE = 256 * _MIB
 """Room for what a machine writes; in the file it takes none."""
 
@@ -26,7 +27,8 @@ _SPARE = 256 * _MIB
 def disk(directory: str, name: str, root: str = ROOT) -> str:
     """The disk of this name, made from ``directory`` if there is none yet."""
     made = f"{root}/disks/{name}.ext4"
-    if os.path.exists(made):
+    with suppress(FileNotFoundError):
+        os.utime(made)  # so that it is not the next one to go
         return made
     os.makedirs(f"{root}/disks", exist_ok=True)
     new = f"{made}.{os.getpid()}"
@@ -39,6 +41,7 @@ def disk(directory: str, name: str, root: str = ROOT) -> str:
         if done.returncode != 0:
             raise LabError(f"mke2fs -d {directory} {new}: {done.stderr.strip()}")
         os.rename(new, made)
+        _forget_old(f"{root}/disks")
     except FileNotFoundError as error:
         if error.filename != "mke2fs":
             raise
@@ -52,6 +55,14 @@ def disk(directory: str, name: str, root: str = ROOT) -> str:
 def taken(path: str) -> int:
     """Bytes that a file takes on the disk; its holes take none."""
     return os.stat(path).st_blocks * 512
+
+
+def _forget_old(directory: str) -> None:
+    """Delete those that were not used for longest. A machine that runs from one has it open, and goes on."""
+    found = [entry for entry in os.scandir(directory) if entry.name.endswith(".ext4")]
+    for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)[:-_KEPT]:
+        with suppress(FileNotFoundError):
+            os.unlink(entry.path)
 
 
 def _room(directory: str) -> int:

@@ -46,7 +46,7 @@ class Bench:
         self.answer = machine.accelerated(root)
         self.kvm = self.answer.kvm if kvm is None else kvm
         self.memory = memory
-        files.disk(engine.images.images, self.image, root)  # made now, so that it is there when the clock runs
+        self.disk = files.disk(engine.images.images, self.image, engine.root)  # made now, so that it is there when the clock runs
         config = self.image.config.config
         exposed = next((int(port.partition("/")[0]) for port in config.ExposedPorts), 0)
         self.port = exposed or 80
@@ -56,7 +56,10 @@ class Bench:
     def boot(self, size: str = "micro", ports: Mapping[int, int] | None = None, verbose: bool = False) -> Machine:
         """A virtual machine with the image's files."""
         images = self.engine.images.images
-        return files.boot(images, self.image, size=size, memory=self.memory, ports=ports, kvm=self.kvm, verbose=verbose, root=self.root)
+        return files.boot(
+            images, self.image, size=size, memory=self.memory, ports=ports, kvm=self.kvm, verbose=verbose, root=self.root,
+            disks_root=self.engine.root,
+        )  # fmt: skip
 
 
 @contextmanager

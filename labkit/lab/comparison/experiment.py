@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from labkit.lab.comparison import bench, files, measures, sides
+from labkit.lab.comparison import bench, measures, sides
 from labkit.lab.comparison.results import Result, Row, Series
 from labkit.records import record
 from labkit.vm import disks, kernel
@@ -120,7 +120,7 @@ def _disk(place: Bench) -> list[Row]:
     with sides.Container(place, ("sleep", "1000")) as box:
         own = usage.of_container(box.container).SizeRw
     image = place.image.size
-    machine = disks.taken(files.disk(place.engine.images.images, place.image, place.root))
+    machine = disks.taken(place.disk)
     found = kernel.find(place.root)
     return [
         Row("disk", "files of the first", "bytes", _once(image), _once(machine + os.path.getsize(found.image)),

@@ -67,12 +67,13 @@ def boot(
     seconds: float = machine.TIME_LIMIT,
     listener: Callable[[bytes], None] | None = None,
     root: str = kernel.ROOT,
+    disks_root: str = "",
 ) -> Machine:
-    """A virtual machine with an image's files; the rest is as ``labkit.vm.machine.boot`` has it."""
+    """A virtual machine with an image's files; the rest is as ``labkit.vm.machine.boot`` has it. Disks are kept below ``disks_root``."""
     check(image)
     is_large = image.size > LARGE
     with opened(images, image) as directory:
-        disk = _disk(images, image, directory, root) if is_large else None
+        disk = _disk(images, image, directory, disks_root or root) if is_large else None
         return machine.boot(
             None if disk else directory, disk=disk, size=size, memory=memory, cpus=cpus, ports=ports, hostname=hostname, kvm=kvm,
             verbose=verbose, seconds=seconds, listener=listener, root=root,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import signal
@@ -114,12 +115,12 @@ def test_a_full_machine_boots_the_same_files(tree: Path, vm_root: str) -> None:
 
 def test_a_disk_is_the_same_for_every_machine_and_none_changes_it(tree: Path, vm_root: str) -> None:
     made = disks.disk(str(tree), "small", vm_root)
-    before = Path(made).stat().st_mtime_ns
+    before = hashlib.sha256(Path(made).read_bytes()).digest()
     with machine.boot(disk=made, root=vm_root) as one, machine.boot(disk=made, root=vm_root) as other:
         assert one.run("sh", "-c", "echo mine > /www/index.html; sync").code == 0
         assert other.run("cat", "/www/index.html").output == "a page\n"
     assert disks.disk(str(tree), "small", vm_root) == made
-    assert Path(made).stat().st_mtime_ns == before
+    assert hashlib.sha256(Path(made).read_bytes()).digest() == before
 
 
 def test_two_machines_have_the_memory_they_were_given(tree: Path, vm_root: str) -> None:
@@ -184,3 +185,12 @@ def test_a_disk_that_is_no_file_system_is_told_by_the_machine(vm_root: str, tmp_
     (tmp_path / "noise").write_bytes(b"noise" * 1_000_000)
     with machine.boot(disk=str(tmp_path / "noise"), root=vm_root) as vm:
         assert vm.console.wait_for("the disk could not be mounted", 5)
+
+
+def test_of_disks_the_last_four_are_kept(tree: Path, tmp_path: Path) -> None:
+    for name in "abcd":
+        disks.disk(str(tree), name, str(tmp_path))
+        os.utime(tmp_path / f"disks/{name}.ext4", (0, ord(name)))
+    assert disks.disk(str(tree), "a", str(tmp_path))  # used again, and so the newest
+    disks.disk(str(tree), "e", str(tmp_path))
+    assert sorted(os.listdir(tmp_path / "disks")) == ["a.ext4", "c.ext4", "d.ext4", "e.ext4"]
