@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import labkit
 from labkit.errors import Conflict, NotFound
-from labkit.lab import service
+from labkit.lab import daemon, service
 
 RUN = "/run/labkit/jupyter"
 SETTINGS = "/var/lib/labkit/jupyter"
@@ -99,6 +99,9 @@ def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Ser
         "JUPYTER_DATA_DIR": f"{settings}/data",
         "JUPYTER_RUNTIME_DIR": f"{run}/runtime",
         "IPYTHONDIR": f"{settings}/ipython",
+        # `docker` in a notebook or its terminal means the lab's daemon; it builds with the builder that this one has.
+        "DOCKER_HOST": f"unix://{daemon.RUN}/labkit.sock",
+        "DOCKER_BUILDKIT": "0",
     }
     _trust(notebooks, f"{settings}/data")
     process = service.start(command, environment, run)

@@ -112,7 +112,7 @@ def test_a_pull_has_a_bar_for_each_layer_and_ends_with_a_line_for_each(labkit: L
     terminal.until("━")
     tap.open.set()
     assert terminal.end() == 0
-    assert re.search(r"[0-9a-f]{12}: Downloading +━+.* \d[\d.]*[kM]?B/[\d.]+MB", "\n".join(terminal.lines))
+    assert re.search(r"[0-9a-f]{12}: Downloading +[━╸╺ ]+.* \d[\d.]*[kM]?B/[\d.]+MB", "\n".join(terminal.lines))
     last = [line.rstrip() for line in terminal.lines if line.strip()]
     assert last[-1] == slow and last[-2] == f"Status: Downloaded newer image for {slow}"
     assert [line[12:] for line in last[-5:-3]] == [": Pull complete"] * 2
