@@ -116,7 +116,11 @@ class Container:
 
     def connect(self, port: int) -> socket.socket:
         """By the port of this machine that it is published on."""
-        (binding, *_) = self.container.record.Ports[f"{port}/tcp"]
+        bindings = self.container.record.Ports.get(f"{port}/tcp")
+        if not bindings:
+            state = self.container.state
+            raise LabError(f"container: it publishes no port {port}: it is {state.Status}, exit code {state.ExitCode} {state.Error}".rstrip())
+        (binding, *_) = bindings
         return socket.create_connection(("127.0.0.1", int(binding.HostPort)), timeout=5)
 
     def memory(self) -> Memory:
