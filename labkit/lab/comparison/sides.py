@@ -119,7 +119,9 @@ class Container:
         bindings = self.container.record.Ports.get(f"{port}/tcp")
         if not bindings:
             state = self.container.state
-            raise LabError(f"container: it publishes no port {port}: it is {state.Status}, exit code {state.ExitCode} {state.Error}".rstrip())
+            raise LabError(
+                f"container: it publishes no port {port}: it is {state.Status}, exit code {state.ExitCode} {state.Error}".rstrip()
+            )
         (binding, *_) = bindings
         return socket.create_connection(("127.0.0.1", int(binding.HostPort)), timeout=5)
 
