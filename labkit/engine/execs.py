@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 COULD_NOT_START = 126
 """The exit code of a program that never was, for whatever reason."""
 _REMEMBERED = 300.0
+_PATIENCE = 10.0  # seconds, as in Docker
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
@@ -86,6 +87,8 @@ class _Running:
         self.line: Attachment | None = None
         self.start_time = 0
         self.ended_at = 0.0
+        self.begun = threading.Event()
+        """There is a line to it, or there never will be."""
         self.ended = threading.Event()
 
 
@@ -157,6 +160,7 @@ class Execs:
             line.say(f"{failed}\r\n")
             return line
         running.line = line
+        running.begun.set()
         self._engine.supervisor.watch(os.dup(job.socket.fileno()), lambda: self._ended(running, job, then))
         return line
 
@@ -167,8 +171,9 @@ class Execs:
         return running.exec.ExitCode
 
     def resize(self, id: str, height: int, width: int) -> None:
-        """Set the size of its terminal, in characters."""
+        """Set the size of its terminal, in characters. Who has asked for its start may ask for this at once: it waits for that."""
         running = self._get(id)
+        running.begun.wait(_PATIENCE)
         if not running.exec.Running or running.line is None:
             raise Conflict(f"Exec command {id} is not running")
         running.line.resize(height, width)
@@ -211,6 +216,7 @@ class Execs:
         running.ended_at = time.monotonic()
         if running.exec.Pid:
             running.container.tell("exec_die", execID=running.exec.ID, exitCode=str(code))
+        running.begun.set()
         running.ended.set()
         if then:
             then()

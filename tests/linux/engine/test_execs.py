@@ -128,6 +128,28 @@ def test_a_terminal(engine: Engine, box: Container) -> None:
     assert engine.execs.wait(id, SECONDS) == 137
 
 
+def test_a_size_that_comes_before_the_start_is_set_with_it(engine: Engine, box: Container) -> None:
+    id = engine.execs.create(box, ExecConfig(Cmd=("sh", "-c", "read line; stty size"), Tty=True, AttachStdin=True, AttachStdout=True))
+    resizing = threading.Thread(target=engine.execs.resize, args=(id, 33, 77))
+    resizing.start()
+    with engine.execs.start(id) as line:
+        resizing.join(SECONDS)
+        line.send(b"now\n")
+        said = b""
+        while packet := line.receive():
+            said += packet[1]
+    assert said.endswith(b"33 77\r\n")
+
+
+def test_one_that_cannot_start_or_has_ended_has_no_size(engine: Engine, box: Container) -> None:
+    for command in "nosuchcmd", "true":
+        id = engine.execs.create(box, ExecConfig(Cmd=(command,), Tty=True, AttachStdout=True))
+        engine.execs.start(id).close()
+        engine.execs.wait(id, SECONDS)
+        with pytest.raises(Conflict, match="is not running"):
+            engine.execs.resize(id, 33, 77)
+
+
 @pytest.mark.parametrize(
     ("command", "fields", "message"),
     [
