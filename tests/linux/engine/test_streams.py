@@ -193,7 +193,7 @@ def test_keys_that_are_none_are_refused(make: Make) -> None:
 
 
 def test_a_client_that_never_reads_holds_up_the_output_and_nothing_else(make: Make, attach: Attach) -> None:
-    container = make("sh", "-c", "trap 'echo bye >&2; exit 5' TERM; yes & read word; echo $word >&2; wait", OpenStdin=True)
+    container = make("sh", "-c", "trap 'echo bye >&2; exit 5' TERM; yes | head -n 40000; yes & read word; echo $word >&2; wait", OpenStdin=True)
     stuck = attach(container, stdout=True, stderr=False)
     other = attach(container, stdin=True, stdout=False)
     container.start()
