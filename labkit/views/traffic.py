@@ -151,7 +151,10 @@ class Traffic(View):
 
     def _row(self, each: Exchange) -> str:
         """Folded: who asks for what. Unfolded: what was said. The browser does that, with or without us."""
-        grid = "display:inline-grid;grid-template-columns:1.4em 32em 14.5em 1fr;gap:0 .8em;vertical-align:top;overflow-wrap:anywhere"
+        grid = (
+            "display:inline-grid;width:calc(100% - 1.6em);gap:0 .8em;vertical-align:top;overflow-wrap:anywhere;"
+            "grid-template-columns:1.4em minmax(0,31em) minmax(0,13.5em) minmax(0,1fr)"
+        )
         cells = (
             f"<span title='on connection {each.connection}' style='color:{ASIDE}'>{each.connection}</span>",
             f"<code>{escaped(each.request)}</code>",
