@@ -178,17 +178,14 @@ class Wire:
             self._exchanges[number] = change(self._exchanges[number])
 
 
+_Begin = Callable[[int, str, str], int]
+_GoOn = Callable[[int, Callable[[Exchange], Exchange]], None]
+
+
 class _Connection:
     """One connection of a client, and the one behind it."""
 
-    def __init__(
-        self,
-        number: int,
-        client: socket.socket,
-        server: socket.socket,
-        begin: Callable[[int, str, str], int],
-        go_on: Callable[[int, Callable[[Exchange], Exchange]], None],
-    ) -> None:
+    def __init__(self, number: int, client: socket.socket, server: socket.socket, begin: _Begin, go_on: _GoOn) -> None:
         self.number, self.client, self.server = number, client, server
         self._begin, self._go_on = begin, go_on
         self._current = self._answering = -1
