@@ -215,7 +215,7 @@ def test_what_a_slow_client_has_not_read_when_the_program_ends_is_not_lost(make:
     container.start()
     assert ended.result(SECONDS).StatusCode == 0
     container.remove()
-    assert heard(line)[1] == bytes(250000) + b"last words\n"
+    assert heard(line)[1] == bytes(100000) + b"last words\n"
 
 
 def test_a_client_that_hangs_up_while_it_holds_up_the_output_lets_it_go_on(make: Make, attach: Attach) -> None:
