@@ -71,7 +71,10 @@ def update(container: Container, wanted: Update) -> tuple[str, ...]:
     with container.lock:
         if container.is_removed:
             raise Conflict('Container is marked for removal and cannot be "update".')
-        host = merged(container.record.HostConfig, wanted)
+        try:
+            host = merged(container.record.HostConfig, wanted)
+        except InvalidInput as error:
+            raise InvalidInput(f"Cannot update container {container.id}: {error}") from None
         warnings = tuple(verification.check_resources(host))
         if wanted.RestartPolicy and wanted.RestartPolicy.Name:
             if host.AutoRemove and wanted.RestartPolicy.Name != "no":

@@ -122,7 +122,15 @@ def _document(
 def _configuration(container: Container, config: Config, changed: ContainerConfig) -> ContainerConfig:
     """What the three say; who comes later has the last word, and where nothing is said, the one before counts."""
     said = configs.merged(config, _of_image(container.record.Config))
-    return _of_image(configs.merged(_of_container(changed), _of_image(said)))
+    whole = configs.merged(_of_container(changed), _of_image(said))
+    return _of_image(replace(whole, Env=_environment(container.record.Config.Env, whole.Env)))
+
+
+def _environment(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
+    """The variables of ``after``, where they were before; new ones come last."""
+    values = {each.partition("=")[0]: each for each in after}
+    first = [name for each in before if (name := each.partition("=")[0]) in values]
+    return tuple(values[name] for name in dict.fromkeys((*first, *values)))
 
 
 def _of_image(config: Config) -> ContainerConfig:

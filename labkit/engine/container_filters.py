@@ -16,6 +16,7 @@ from labkit.errors import InvalidInput, LabError
 
 if TYPE_CHECKING:
     from labkit.engine.container import Container
+    from labkit.engine.container_file import Record
     from labkit.engine.engine import Engine
 
 Filters = Mapping[str, Sequence[str]]
@@ -106,11 +107,20 @@ def _matches(container: Container, name: str, value: str) -> bool:
             return value in ("bridge" if mode in ("", "default") else mode, *record.Endpoints)
         case "expose" | "publish":
             first, _, protocol = value.partition("/")
-            ports = record.Config.ExposedPorts if name == "expose" else record.HostConfig.PortBindings
-            return f"{first}/{protocol or 'tcp'}" in {port if "/" in port else f"{port}/tcp" for port in ports}
+            return f"{first}/{protocol or 'tcp'}" in (_exposed(record) if name == "expose" else _published(record))
         case "isolation":
             return value in ("", "default")
     return value.lower() in ("false", "0")  # is-task: there is no swarm here
+
+
+def _exposed(record: Record) -> set[str]:
+    """The ports of its own, as ``80/tcp``."""
+    return {port if "/" in port else f"{port}/tcp" for port in record.Config.ExposedPorts}
+
+
+def _published(record: Record) -> set[str]:
+    """The ports of the host that lead to it."""
+    return {f"{each.HostPort}/{port.partition('/')[2] or 'tcp'}" for port, bindings in record.Ports.items() for each in bindings}
 
 
 def _pattern(value: str) -> re.Pattern[str]:

@@ -182,7 +182,10 @@ class Containers:
         """Give a container another name."""
         if not name:
             raise InvalidInput("Neither old nor new names may be empty")
-        names.check(name)
+        try:
+            names.check(f"/{name.removeprefix('/')}")
+        except InvalidInput as error:
+            raise InvalidInput(f"Error when allocating new name: {error}") from None
         with container.lock:
             if container.is_removed:
                 raise NotFound(f"No such container: {container.id}")

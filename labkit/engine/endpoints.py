@@ -316,7 +316,10 @@ class Endpoints:
         """What ``--link name:alias`` gives on the default bridge, where there are no other names."""
         for link in container.record.HostConfig.Links:
             name, _, alias = link.partition(":")
-            other = self.networks.engine.containers.get(name)
+            try:
+                other = self.networks.engine.containers.get(name)
+            except NotFound as error:
+                raise InvalidInput(f"could not get container for {name}: {error}") from None
             endpoint = other.record.Endpoints.get("bridge")
             if endpoint and endpoint.IPAddress:
                 known = dict.fromkeys((alias.rpartition("/")[2] or other.name, other.short_id, other.name))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from labkit.engine.config import Config, HostConfig, Mount
 from labkit.engine.container_file import MountPoint
 from labkit.engine.hostconfig import BindOptions, TmpfsOptions, VolumeOptions
-from labkit.errors import InvalidInput, KernelError
+from labkit.errors import InvalidInput, KernelError, NotFound
 from labkit.records import record
 
 if TYPE_CHECKING:
@@ -175,7 +175,11 @@ def _from_others(engine: Engine, host: HostConfig) -> Iterator[_Wanted]:
         name, _, mode = text.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):
             raise InvalidInput(f"invalid mode: {mode}")
-        for point in engine.containers.get(name).record.Mounts:
+        try:
+            points = engine.containers.get(name).record.Mounts
+        except NotFound as error:
+            raise InvalidInput(str(error)) from None  # what is not found when a container is made is an image, for a client: it would pull
+        for point in points:
             if point.Type != "tmpfs":
                 yield _Wanted(replace(point, RW=point.RW and mode != "ro", Anonymous=False), copies=False)
 

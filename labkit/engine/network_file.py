@@ -25,6 +25,7 @@ from labkit.records import record
 
 FILE = "network.json"
 _OPTION = "com.docker.network."
+PREDEFINED = ("bridge", "host", "none")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -86,7 +87,7 @@ class Network:
     @property
     def is_predefined(self) -> bool:
         """Whether it is always there, and cannot be removed."""
-        return self.Name in ("bridge", "host", "none")
+        return self.Name in PREDEFINED
 
     @property
     def has_names(self) -> bool:

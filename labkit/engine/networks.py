@@ -125,6 +125,8 @@ class Networks:
             raise NotFound(f'plugin "{wanted.Driver}" not found')
         if wanted.Ingress or wanted.ConfigOnly or wanted.Scope not in ("", "local"):
             raise InvalidInput("labkit makes networks of one machine alone: leave out --ingress, --config-only and --scope")
+        if wanted.Name in network_file.PREDEFINED:
+            raise Denied(f"operation is not permitted on predefined {wanted.Name} network")
         with self._lock:
             if any(each.Name == wanted.Name for each in self._all.values()):
                 raise Conflict(f"network with name {wanted.Name} already exists")

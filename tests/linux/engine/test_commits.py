@@ -50,7 +50,7 @@ def test_configuration_is_the_containers_with_changes(engine: Engine, written: C
     changes = ('CMD ["x", "y"]', "ENV A=1", "LABEL k=v", "EXPOSE 80", "USER www", "ONBUILD RUN z", "WORKDIR /srv")
     config = commits.commit(written, changes=changes).config.config
     assert config.Cmd == ("x", "y") and config.Entrypoint == () and config.User == "www" and config.WorkingDir == "/srv"
-    assert config.Env == ("A=1", "OF=container", "FROM=image", "BOTH=image")
+    assert config.Env == ("OF=container", "FROM=image", "BOTH=image", "A=1")
     assert config.Labels == {"of": "image", "k": "v"} and config.ExposedPorts == {"80/tcp": {}} and config.OnBuild == ("RUN z",)
 
 
