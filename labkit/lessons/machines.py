@@ -89,6 +89,7 @@ def start(lesson: Lesson) -> Both:
     close()
     made = Both(lesson)
     _open.append(made)
+    lesson.at_end(close)
     return made
 
 

@@ -90,6 +90,9 @@ WRONG = {
         ("docker stop till", "docker rm -f till", "no container called till"),
         ("docker stop till", "docker pause till", "Not yet"),
     ],
+    "machines.leash": [("both.machine.pid", "both.container.pid", "first process of the container")],
+    "machines.module": [("both.machine", "both.container", "does not name")],
+    "machines.density": [("count = 10", "count = 2", "room for more")],
 }
 
 
