@@ -82,6 +82,7 @@ class Containers:
         whole = configs.merged(config, image.config.config)
         host = oci_resources.adapted(host or HostConfig())
         warnings = verification.check(whole, host)
+        self._check_others(host)
         id = names.new_id()
         name = self._reserve(name, id)
         try:
@@ -93,6 +94,17 @@ class Containers:
             raise
         made.tell("create")
         return Created(id, warnings)
+
+    def _check_others(self, host: HostConfig) -> None:
+        """The containers whose processes and memory it shares, and those that it links to, must be there."""
+        shared = (mode.removeprefix("container:") for mode in (host.PidMode, host.IpcMode) if mode.startswith("container:"))
+        linked = (link.partition(":")[0] for link in host.Links)
+        for words, found in (("", shared), ("could not get container for {}: ", linked)):
+            for name in found:
+                try:
+                    self.get(name)
+                except NotFound as error:  # not as one: what is not found when a container is made is an image, for a client, and it pulls
+                    raise InvalidInput(f"{words.format(name)}{error}") from None
 
     def _make(self, id: str, name: str, image: Image, config: Config, host: HostConfig, networking: NetworkingConfig) -> Container:
         directory, snapshots = f"{self.directory}/{id}", self.engine.store.snapshots

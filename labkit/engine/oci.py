@@ -169,7 +169,7 @@ def capability_names(option: str, given: Sequence[str]) -> frozenset[str]:
         if name == "CAP_ALL":
             name = "ALL"
         if name != "ALL" and name not in capabilities.NAMES:
-            raise InvalidInput(f'invalid {option}: unknown capability: "{each:.200}"')
+            raise InvalidInput(f'invalid {option}: unknown capability: "{name:.200}"')
         names.add(name)
     return frozenset(names)
 
