@@ -143,8 +143,10 @@ def test_the_terminal_in_the_container_is_as_large_as_the_one_outside_and_follow
 def test_ctrl_c_ends_what_runs_in_it_and_not_the_client(screen: Open) -> None:
     shell = screen(*RUN, "--rm", "busybox")
     shell.sees("# ")
-    shell.types("cat\nit reads\n")
-    shell.sees(r"it reads\r\nit reads\r\n")
+    shell.types("echo rea''dy; cat\n")
+    shell.sees("ready\r\n")
+    shell.types("it reads\n")
+    shell.sees("it reads\r\nit reads\r\n")
     shell.types(b"\x03")
     shell.sees("# ")
     shell.types("echo $?; exit 3\n")
