@@ -177,7 +177,8 @@ def test_one_who_would_join_what_does_not_run_or_does_not_share_is_told(make: Ma
     stopped, private = make("true", name="stopped"), start(name="private")
     with pytest.raises(Conflict, match=f"cannot join network of a non running container: {stopped.id}"):
         make("true", NetworkMode="container:stopped").start()
-    for fields in ({"PidMode": "container:nosuch"}, {"IpcMode": "container:nosuch"}, {"Links": ("nosuch:x",)}, {"VolumesFrom": ("nosuch",)}):
+    shared = ({"PidMode": "container:nosuch"}, {"IpcMode": "container:nosuch"})
+    for fields in (*shared, {"Links": ("nosuch:x",)}, {"VolumesFrom": ("nosuch",)}):
         with pytest.raises(InvalidInput, match="No such container: nosuch"):  # no NotFound: a client would pull the image
             make("true", **fields)
     with pytest.raises(NotFound, match="No such container: nosuch"):
