@@ -144,7 +144,8 @@ def check_whole(daemon: Daemon, note: Note, id: str, when: str) -> None:
     if note.told == "stop":
         assert not state["Running"], (when, note, state)
     if not state["Running"]:
-        assert ask(daemon.socket, "POST", f"/containers/{id}/start")[0] == 204, (when, note, "it cannot be started")
+        status, said = ask(daemon.socket, "POST", f"/containers/{id}/start")
+        assert status == 204, (when, note, said)
 
 
 def left_in(daemon: Daemon) -> list[str]:

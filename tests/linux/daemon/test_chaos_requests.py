@@ -5,34 +5,25 @@ Raw bytes are sent to the socket: no client would let these through.
 
 from __future__ import annotations
 
-import io
-import json
-import re
-import socket
-import tarfile
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
 
-from tests.daemons import DOCKER, Daemon, ask, busybox_archive, labkit_daemon
+from tests.daemons import DOCKER, Daemon, ask
+from tests.linux.daemon.sentences import is_a_sentence, send
 
 pytestmark = pytest.mark.skipif(not DOCKER, reason="no docker client is installed")
 
-SECONDS = 20
 LONG = "x" * 10_000
 HOST = b"Host: docker\r\n"
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    place = tmp_path_factory.mktemp("requests")
-    with labkit_daemon(place / "daemon") as started:
-        started.docker.says("load", "--input", str(busybox_archive(place / "image")))
-        started.docker.says("run", "-d", "--name=box", "--network=none", "busybox", "sleep", "100000")
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def _box(daemon: Daemon) -> Iterator[None]:
+    daemon.docker.says("run", "-d", "--name=box", "--network=none", "busybox", "sleep", "100000")
+    yield
+    daemon.docker.says("rm", "--force", "box")
 
 
 @pytest.fixture(autouse=True)
@@ -41,32 +32,6 @@ def _daemon_goes_on_and_logs_no_traceback(daemon: Daemon) -> Iterator[None]:
     yield
     assert ask(daemon.socket, "GET", "/_ping") == (200, b"OK")
     assert "Traceback" not in daemon.log.read_text().removeprefix(before)
-
-
-def send(daemon: Daemon, data: bytes) -> tuple[int, str]:
-    """Send bytes, and no more: the status of the answer, and its message."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(SECONDS)
-        connection.connect(daemon.socket)
-        try:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-        except BrokenPipeError:
-            pass  # it has heard enough
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 "), answer[:200]
-    return int(head.split()[1]), message(body)
-
-
-def message(body: bytes) -> str:
-    text = body[body.find(b"{") : body.rfind(b"}") + 1].decode()
-    return str(json.loads(text)["message"]) if text else ""
-
-
-def is_a_sentence(text: str) -> bool:
-    """Some words, and no inside of a Python program."""
-    return 3 < len(text) < 1000 and " " in text and not re.search(r"Traceback|Error\(|<class|object at 0x|internal error|\n", text)
 
 
 MALFORMED = {
@@ -240,77 +205,3 @@ def test_impossible_names_are_refused_with_a_sentence(name: str, line: str, daem
     for echo in (unquote(name), name):
         text = text.replace(echo, "NAME").replace(echo[:60], "NAME")
     assert method == "HEAD" or is_a_sentence(text), (status, text)
-
-
-# cp
-
-
-def tar(*entries: tuple[str, bytes, str]) -> bytes:
-    """An archive of names, types and link targets; files say that they are evil."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as packed:
-        for name, kind, target in entries:
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = kind, target
-            entry.size = 4 if kind == tarfile.REGTYPE else 0
-            packed.addfile(entry, io.BytesIO(b"evil"))
-    return out.getvalue()
-
-
-FILE, LINK, HARD, DIRECTORY = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
-
-
-def put(daemon: Daemon, path: str, data: bytes) -> tuple[int, str]:
-    head = f"PUT /containers/box/archive?path={quote(path)} HTTP/1.1\r\nHost: docker\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-    return send(daemon, head + data)
-
-
-@pytest.mark.parametrize("deep", ["../" * 30, "/" + "../" * 30, "tmp/" + "../" * 30])
-@pytest.mark.parametrize("shape", ["file", "link", "hard", "through"])
-def test_what_is_copied_into_a_container_stays_in_it(shape: str, deep: str, daemon: Daemon, tmp_path: Path) -> None:
-    (tmp_path / "target").write_text("good")
-    outside = f"{deep}{str(tmp_path).lstrip('/')}"
-    data = {
-        "file": tar((f"{outside}/new", FILE, "")),
-        "link": tar(("out", LINK, outside), ("out/new", FILE, "")),
-        "hard": tar(("out", HARD, f"{outside}/target"), ("out", FILE, "")),
-        "through": tar(("d", DIRECTORY, ""), ("d/out", LINK, outside), ("d/out/new", FILE, ""), ("d/out/target", FILE, "")),
-    }[shape]
-    status, text = put(daemon, "/tmp", data)
-    assert status == 200 or (400 <= status < 500 and is_a_sentence(text)), (status, text)
-    assert [path.name for path in tmp_path.iterdir()] == ["target"] and (tmp_path / "target").read_text() == "good"
-    assert daemon.docker("exec", "box", "sh", "-c", "rm -rf /tmp/* /[t]mp/.[!.]*").code == 0
-
-
-NO_ARCHIVES = {"text": b"nonsense" * 100, "cut": tar(("a", FILE, ""))[:514], "a name that is too long": tar(("x" * 10_000, FILE, ""))}
-
-
-@pytest.mark.parametrize("name", NO_ARCHIVES)
-def test_what_is_no_archive_is_refused(name: str, daemon: Daemon) -> None:
-    status, text = put(daemon, "/tmp", NO_ARCHIVES[name])
-    assert 400 <= status < 500 and is_a_sentence(text), (status, text)
-
-
-def test_links_that_are_swapped_while_files_are_copied_lead_nowhere_outside(daemon: Daemon, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret of the host")
-    script = f"mkdir -p /real /tmp/w; echo inside > /real/secret; while :; do ln -sfn /real /tmp/w/d; ln -sfn {tmp_path} /tmp/w/d; done"
-    daemon.docker.says("exec", "-d", "box", "sh", "-c", script)
-    over = threading.Event()
-
-    def copy_in() -> None:
-        while not over.is_set():
-            put(daemon, "/tmp/w/d", tar(("new", FILE, "")))
-
-    copying = threading.Thread(target=copy_in)
-    copying.start()
-    try:
-        for _ in range(40):
-            status, body = ask(daemon.socket, "GET", "/containers/box/archive?path=/tmp/w/d/secret")
-            assert status in (200, 400, 404) and b"secret of the host" not in body
-            status, body = ask(daemon.socket, "GET", "/containers/box/archive?path=/tmp/w/d/.")
-            assert status in (200, 400, 404) and b"secret of the host" not in body
-    finally:
-        over.set()
-        copying.join()
-    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
-    daemon.docker.says("restart", "-t0", "box")
