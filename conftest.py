@@ -4,7 +4,7 @@ Before and after each test outside tests/unit, each module of them, and each not
 
     mounts        of our mount namespace (/proc/self/mountinfo)
     links         of our network namespace (/sys/class/net)
-    cgroups       in every hierarchy that is mounted; labkit/ itself, which all others are in, may stay
+    cgroups       in every hierarchy that is mounted; labkit/ and labkit/containers/, which others are in, may stay
     namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
     processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
     state         directories of containers, /run/labkit/*/*
@@ -110,7 +110,8 @@ def command_line(pid: int) -> bytes:
 def groups() -> Iterator[str]:
     for mount in mounts.table():
         if mount.fstype in ("cgroup", "cgroup2"):
-            yield from (directory for directory, _, _ in os.walk(mount.target) if directory != f"{mount.target}/labkit")
+            shared = (f"{mount.target}/labkit", f"{mount.target}/labkit/containers")
+            yield from (directory for directory, _, _ in os.walk(mount.target) if directory not in shared)
 
 
 def namespaces_held() -> Iterator[str]:
