@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -44,24 +45,24 @@ async def talk(line: Attachment, wire: Wire, has_past: bool = False) -> None:
     """Pass on both ways until the output ends, or the client lets go; closes the line. ``has_past``: the log comes first."""
     # A number of our own for the socket: the line may be closed, by the detach keys, while we wait for it.
     fd = os.dup(line.fileno())
+    listening = asyncio.ensure_future(_input(line, wire, fd))
     try:
-        listening = asyncio.ensure_future(_input(line, wire, fd))
-        try:
-            while has_past and (found := await asyncio.to_thread(next, line.past, None)):  # from the disk
-                await wire.write(_told(line, found[0], b"".join(found[1])))
-            await _output(line, wire, fd)
-        finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
-    except ConnectionError:
-        pass  # nobody listens any more
+        await _output(line, wire.write, fd, has_past)
+    except asyncio.CancelledError:
+        if wire.is_gone:
+            await _last_words(line, fd, listening)
+        raise
     finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
         os.close(fd)
         line.close()
 
 
-async def _output(line: Attachment, wire: Wire, fd: int) -> None:
+async def _output(line: Attachment, write: Callable[[bytes], Awaitable[None]], fd: int, has_past: bool = False) -> None:
+    while has_past and (found := await asyncio.to_thread(next, line.past, None)):  # from the disk
+        await write(_told(line, found[0], b"".join(found[1])))
     loop = asyncio.get_running_loop()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -71,9 +72,25 @@ async def _output(line: Attachment, wire: Wire, fd: int) -> None:
             packet = line.receive()
             if packet is None:
                 return
-            await wire.write(_told(line, *packet))
+            try:
+                await write(_told(line, *packet))
+            except ConnectionError:
+                write = _to_nobody  # until the client hangs up, which may be long after it has stopped to listen
             if not poll.poll(0):
                 break
+
+
+async def _to_nobody(_data: bytes) -> None:
+    """The program is not to wait for somebody who does not listen any more."""
+
+
+async def _last_words(line: Attachment, fd: int, listening: asyncio.Future[None]) -> None:
+    """The client has gone: what it said before that, the program hears all the same."""
+    dropping = asyncio.ensure_future(_output(line, _to_nobody, fd))
+    try:
+        await asyncio.wait({listening, dropping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        dropping.cancel()
 
 
 def _told(line: Attachment, stream: int, data: bytes) -> bytes:

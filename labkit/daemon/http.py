@@ -175,13 +175,21 @@ class Connection:
         self._writer.write(b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s\r\n" % (status, statuses.REASONS[status], kind, extra))
         task = asyncio.current_task()
         assert task
+        wire = await Wire.taken_over(self._reader, self._writer, self._h11.trailing_data[0])
+
+        def hang_up() -> None:
+            wire.is_gone = True
+            task.cancel()
+
         try:
-            with self._hangups.watched(self._descriptor, task.cancel):
-                await answer.talk(Wire(self._reader, self._writer, self._h11.trailing_data[0]))
+            with self._hangups.watched(self._descriptor, hang_up):
+                await answer.talk(wire)
+            await wire.end()
         except asyncio.CancelledError:
             if task.uncancel():
                 raise
-        await self._linger()
+        finally:
+            wire.close()
 
     def _head(self, status: int, content_type: str, headers: Headers) -> bytes:
         kind = (("Content-Type", content_type),) if content_type else ()

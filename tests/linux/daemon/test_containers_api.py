@@ -94,6 +94,22 @@ def test_a_container_goes_on_when_who_is_attached_goes_away(client: Client) -> N
     assert client.get(f"/containers/{id}/json")["State"]["Running"]
 
 
+def test_the_last_word_of_a_client_that_goes_away_is_heard(client: Client) -> None:
+    noise = "(while :; do echo tick; done) & while read word; do echo $word >> /heard; done"
+    id = client.started("sh", "-c", noise, OpenStdin=True)
+    for number in range(20):
+        with client.hijacked("POST", f"/containers/{id}/attach?{STREAMS}&stdin=1") as attached:
+            assert attached.recv(8)
+            attached.sendall(b"%d\n" % number)
+    with client.hijacked("POST", f"/containers/{id}/attach?stream=1&stdin=1") as attached:
+        attached.sendall(b"bye\n")
+    wanted = "".join(f"{number}\n" for number in range(20)) + "bye\n"
+    script = f"until test $(wc -c < /heard) -ge {len(wanted)}; do :; done; cat /heard"
+    made = client.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", script], "AttachStdout": True})
+    with client.hijacked("POST", f"/exec/{made.json['Id']}/start", {"Detach": False, "Tty": False}) as line:
+        assert output(rest(line)) == wanted.encode()
+
+
 def test_a_program_that_reads_hears_the_end_when_its_only_client_is_killed(client: Client) -> None:
     id = client.create("cat", OpenStdin=True, StdinOnce=True)
     with client.hijacked("POST", f"/containers/{id}/attach?{STREAMS}&stdin=1"):

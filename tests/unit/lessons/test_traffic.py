@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -46,9 +47,14 @@ class Daemon:
             threading.Thread(target=self._talk, args=(client,), daemon=True).start()
 
     def _talk(self, client):
+        request = b""
         while data := client.recv(65536):
             self.heard += data
-            if data.endswith((b"\r\n\r\n", b"}")):
+            request += data
+            head, end, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            if end and len(body) >= int(length[1] if length else 0):
+                request = b""
                 client.sendall(self.answers.pop(0) if self.answers else ok())
         self.gone.set()
         try:
