@@ -13,6 +13,7 @@ Source: moby's ``libnetwork/drivers/bridge/port_mapping_linux.go``. Shown in not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from labkit.engine.config import Config, EndpointSettings, HostConfig, PortBinding
@@ -90,6 +91,11 @@ def _addresses(key: str, binding: PortBinding, endpoint: EndpointSettings) -> It
             yield "::", endpoint.GlobalIPv6Address
     elif ":" not in binding.HostIp:
         yield binding.HostIp, endpoint.IPAddress
+    elif ip_address(binding.HostIp).is_loopback:
+        raise InvalidInput(
+            f"port {key}: nothing that is sent to [{binding.HostIp}] can be handed on to a container: IPv6 keeps it on the loopback"
+            " (take 127.0.0.1, whose rule the kernel can translate)"
+        )
     elif endpoint.GlobalIPv6Address:
         yield binding.HostIp, endpoint.GlobalIPv6Address
     else:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 
 from labkit.errors import KernelError
@@ -57,14 +58,21 @@ def remove(link: str, address: str) -> None:
 
 def of(link: str) -> tuple[str, ...]:
     """The addresses of a link, with their prefixes; those that IPv6 gives itself (fe80::) are left out."""
-    index, found = links.index(link), []
+    index = links.index(link)
+    return tuple(str(each) for of_link, each in _all() if of_link == index and not each.is_link_local)
+
+
+def local() -> frozenset[str]:
+    """The addresses of all links, without prefixes: what is sent to one of them stays here."""
+    return frozenset(str(each.ip) for _, each in _all())
+
+
+def _all() -> Iterator[tuple[int, IPv4Interface | IPv6Interface]]:
     for answer in netlink.ask(netlink.RTM_GETADDR, netlink.DUMP, struct.pack("=BBBBI", 0, 0, 0, 0, 0), "list addresses"):
         _, prefix, _, _, of_link = struct.unpack_from("=BBBBI", answer)
         given = netlink.attributes(answer[8:])
-        packed = given.get(netlink.IFA_LOCAL) or given.get(netlink.IFA_ADDRESS)
-        if of_link == index and packed and not ip_address(packed).is_link_local:
-            found.append(f"{ip_address(packed)}/{prefix}")
-    return tuple(found)
+        if packed := given.get(netlink.IFA_LOCAL) or given.get(netlink.IFA_ADDRESS):
+            yield of_link, ip_interface((packed, prefix))
 
 
 def route(destination: str, gateway: str, replace: bool = False) -> None:

@@ -75,13 +75,16 @@ def text(value: bytes) -> str:
     return value.rstrip(b"\0").decode(errors="replace")
 
 
-def ask(kind: int, flags: int, body: bytes, operation: str, object: str = "") -> list[bytes]:
-    """Send one message and return the bodies of the answers. ``KernelError`` carries the kernel's own sentence, where it gives one."""
+def ask(kind: int, flags: int, body: bytes, operation: str, object: str = "", protocol: int = 0) -> list[bytes]:
+    """Send one message and return the bodies of the answers. ``KernelError`` carries the kernel's own sentence, where it gives one.
+
+    ``protocol``: whom in the kernel it is for; 0 for links, addresses and routes (NETLINK_ROUTE).
+    """
     answers: list[bytes] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as kernel:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as kernel:
         kernel.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         kernel.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
-        want = _REQUEST | flags | (0 if flags & DUMP == DUMP and kind % 4 == 2 else _ACK)
+        want = _REQUEST | flags | (0 if flags & DUMP == DUMP and (protocol or kind % 4 == 2) else _ACK)
         kernel.send(_HEADER.pack(_HEADER.size + len(body), kind, want, 1, 0) + body)
         while True:
             packet = kernel.recv(1 << 17)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from labkit.errors import LabError
 from labkit.linux import links, nftables
-from labkit.network import beside, nat
+from labkit.network import beside, flows, nat
 from labkit.network.nat import Published
 from labkit.network.steps.bridge import MakeBridge
 from labkit.network.steps.forwarding import EnableForwarding
@@ -105,6 +105,7 @@ class Fabric:
         """Make the table anew, with all ports that are expected; and none else."""
         with self._lock:
             nftables.run(nat.whole([*self._networks.values()], self._published, self.table))
+            flows.end(port for ports in self._published.values() for port in ports)
 
     def _others(self, network: Subnet) -> list[Subnet]:
         with self._lock:

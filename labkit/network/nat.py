@@ -21,6 +21,7 @@ from ipaddress import ip_address, ip_network
 
 from labkit.errors import NotFound
 from labkit.linux import nftables
+from labkit.network import flows
 from labkit.network.subnet import Subnet
 from labkit.records import record
 
@@ -108,8 +109,10 @@ CHAINS = (
 
 def rules(networks: Sequence[Subnet]) -> Iterator[Rule]:
     """What holds for networks, whatever ports are published."""
-    for chain in ("prerouting", "output"):
-        yield Rule(chain, (_FOR_US, _jump(PUBLISHED)))
+    yield Rule("prerouting", (_FOR_US, _jump(PUBLISHED)))
+    # IPv6 knows no route_localnet: what is sent to ::1 stays on lo, and its answer would be lost. So it finds nobody there, at once.
+    yield Rule("output", (_match("ip6", "daddr", "::1"), _RETURN))
+    yield Rule("output", (_FOR_US, _jump(PUBLISHED)))
     for network in networks:
         yield from _of(network)
 
@@ -129,14 +132,15 @@ def _of(network: Subnet) -> Iterator[Rule]:
         yield Rule("forward", (inside, outside, _STATE, _ACCEPT), name)
         yield Rule("forward", (inside, outside, _TRANSLATED, _ACCEPT), name)
         yield Rule("forward", (inside, outside, _DROP), name)
-    for family, subnet, loopback in (("ip", network.subnet, "127.0.0.0/8"), ("ip6", network.subnet6, "::1/128")):
+    for family, subnet in (("ip", network.subnet), ("ip6", network.subnet6)):
         if not subnet:
             continue
         source, back = _match(family, "saddr", subnet), _match(family, "daddr", subnet)
         if not network.internal and network.masquerades:
             yield Rule("postrouting", (source, leaves, _MASQUERADE), name)
         yield Rule("postrouting", (source, back, _TRANSLATED, _MASQUERADE), name)
-        yield Rule("postrouting", (_match(family, "saddr", loopback), inside, _MASQUERADE), name)
+        if family == "ip":
+            yield Rule("postrouting", (_match(family, "saddr", "127.0.0.0/8"), inside, _MASQUERADE), name)
 
 
 def publication(port: Published, comment: str) -> Rule:
@@ -165,6 +169,7 @@ def whole(networks: Sequence[Subnet], published: Mapping[str, Sequence[Published
 def publish(ports: Sequence[Published], comment: str, name: str = TABLE) -> None:
     """Add the rules of one container's ports: all or none. ``NotFound`` if the table has gone."""
     nftables.run([publication(port, comment).json(name) for port in ports])
+    flows.end(ports)
 
 
 def withdraw(comment: str, name: str = TABLE) -> None:
@@ -267,4 +272,5 @@ _STATE = _ct("state", "established,related", ["established", "related"])
 _TRANSLATED = _ct("status", "dnat", "dnat")
 _ACCEPT = Expression("accept", {"accept": None})
 _DROP = Expression("drop", {"drop": None})
+_RETURN = Expression("return", {"return": None})
 _MASQUERADE = Expression("masquerade", {"masquerade": None})

@@ -117,8 +117,8 @@ def _bound(port: Port) -> socket.socket | None:
         if not is_old:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((port.address, port.number))
-        if port.protocol != "udp":
-            made.listen(0)
+        if port.protocol != "udp" and is_old:
+            made.listen(0)  # ss shows it. At ::1 no rule translates (nat.py), and there a socket that listens would keep callers waiting
     except OSError as error:
         made.close()
         kind = f"{port.protocol}{4 if is_old else 6}"

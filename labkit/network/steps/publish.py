@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from labkit.network import nat
+from labkit.network import flows, nat
 from labkit.network.nat import Published
 from labkit.network.steps.step import NetworkStep
 from labkit.records import record
@@ -36,6 +36,7 @@ class PublishPorts(NetworkStep):
 
     def undo(self) -> None:
         nat.withdraw(self.name, self.table)
+        flows.end(self.ports)
 
     def shell(self) -> str:
         rules = [nat.publication(port, self.name) for port in self.ports]

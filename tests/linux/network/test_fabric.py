@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
 
@@ -17,18 +16,10 @@ from labkit.network.steps.step import Somebody
 from labkit.network.steps.veth import VethPair
 from labkit.network.watch import Watch
 from tests.linux.network.conftest import BLUE, RED, Machine
+from tests.packets import until
 
 WEB = "172.18.0.2"
 PORT = Published("tcp", "0.0.0.0", 8080, WEB, 80)
-
-
-def until(condition: object, seconds: float = 10) -> bool:
-    """Whether something comes true; asked again until it does, since nobody tells."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
-            return True
-    return False
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from labkit.linux import addresses, namespaces, sysctls
+from labkit.linux import addresses, conntrack, namespaces, sysctls
+from labkit.linux.conntrack import Flow
 from labkit.network import nat
 from labkit.network.nat import Published
-from tests.linux.network.conftest import BLUE, INNER, MACHINE, OTHER, RED, Machine
+from labkit.network.steps.publish import PublishPorts
+from labkit.network.steps.step import Somebody
+from tests import packets
+from tests.linux.network.conftest import BLUE, INNER, RED, Machine
+from tests.packets import MACHINE, MACHINE6, OTHER
 
 WEB, APP = "172.18.0.2", "172.18.0.3"
 
@@ -108,3 +115,44 @@ def test_it_works_beside_an_iptables_that_drops_what_nobody_accepts(machine: Mac
     with namespaces.entered(machine.box.pid, "net"):
         machine.fabric.lower(BLUE)
     assert machine.box.run(f"{firewall} -S") == before
+
+
+@pytest.mark.parametrize(("address", "six"), [(MACHINE, ""), (MACHINE6, "fd00:18::")])
+def test_a_client_of_udp_that_goes_on_sending_reaches_whoever_the_port_leads_to_next(web: Machine, address: str, six: str) -> None:
+    everywhere = "::" if six else "0.0.0.0"
+    first = PublishPorts("web", (Published("udp", everywhere, 53, f"{six}2" if six else WEB, 80),))
+    second = PublishPorts("app", (Published("udp", everywhere, 53, f"{six}3" if six else APP, 81),))
+    web.serve(web.containers["app"], 81)
+    with namespaces.entered(web.box.pid, "net"):
+        sysctls.write("net.ipv6.conf.all.forwarding", "1")
+
+    def ask() -> str:
+        return packets.asked(web.other.pid, address, 53, "udp", mine=5353)
+
+    def does(act: Callable[[], None]) -> list[Flow]:
+        with namespaces.entered(web.box.pid, "net"):
+            act()
+            return [flow for flow in conntrack.flows("udp") if flow.to_port == 53]
+
+    assert ask() == "", "nobody is there, and the kernel takes a note of it"
+    assert does(lambda: first.apply(Somebody())) == []
+    assert ask() != ""
+    assert [flow.answered_at for flow in does(lambda: None)] == [80]
+    assert does(first.undo) == [], "or it would go on to whoever gets the address next"
+    assert ask() == ""
+    does(lambda: second.apply(Somebody()))
+    assert ask() != ""
+    assert [flow.answered_at for flow in does(lambda: None)] == [81]
+
+
+def test_only_flows_of_udp_for_the_port_are_ended(web: Machine) -> None:
+    web.serve(web.other, 53)
+    web.serve(web.box, 99)
+    packets.asked(web.containers["app"].pid, OTHER, 53, "udp")  # of another machine
+    packets.asked(web.other.pid, MACHINE, 99, "udp")  # another port
+    packets.asked(web.other.pid, MACHINE, 99, "tcp")
+    with namespaces.entered(web.box.pid, "net"):
+        before = {flow.key for kind in ("tcp", "udp") for flow in conntrack.flows(kind)}
+        nat.publish((Published("udp", "0.0.0.0", 53, WEB, 80), Published("tcp", "0.0.0.0", 99, WEB, 80)), "web")
+        assert {flow.key for kind in ("tcp", "udp") for flow in conntrack.flows(kind)} == before
+    assert len(before) >= 3
