@@ -203,14 +203,14 @@ def test_logs_follow_until_the_end(labkit: Program) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("words", ["logs -f box", "events --since 0", "wait box", "attach --no-stdin --sig-proxy=false box", "stats box"])
+@pytest.mark.parametrize("words", ["logs -f box", "events --since 1h", "wait box", "attach --no-stdin --sig-proxy=false box", "stats box"])
 def test_ctrl_c_ends_what_would_go_on_for_ever(typed: Typed, labkit: Program, words: str) -> None:
     labkit.says("run", "-d", "--name", "box", "--network", "none", "busybox", "sh", "-c", "while :; do echo tick; sleep 0.05; done")
     seen = typed(words)
     if words == "wait box":
         labkit.says("ps")  # that takes as long as it takes the other to begin waiting
     else:
-        seen.until({"stats box": "box", "events --since 0": "container start"}.get(words, "tick"))
+        seen.until({"stats box": "box", "events --since 1h": "container start"}.get(words, "tick"))
     seen.type("\x03")
     assert seen.end() == 130
     assert labkit.says("ps", "--format", "{{.Names}}") == "box"
