@@ -157,8 +157,8 @@ def test_ctrl_c_ends_what_runs_in_it_and_not_the_client(screen: Open) -> None:
 def test_ctrl_p_ctrl_q_leaves_it_running_and_attach_comes_back_to_it(screen: Open, docker: Program) -> None:
     shell = screen(*RUN, "--name=box", "busybox")
     shell.sees("# ")
-    shell.types("X=kept\n")
-    shell.sees("# ")
+    shell.types("X=kept; echo $X-he''re\n")
+    shell.sees("kept-here")
     shell.types(DETACH)
     assert shell.ends()[0] == 0
     assert docker.says("ps", "--format", "{{.Names}} {{.State}}") == "box running"
