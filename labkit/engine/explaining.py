@@ -173,7 +173,8 @@ def _networks(root: str) -> Iterator[Networks]:
         try:
             yield networks
         finally:
-            networks.close()
+            networks.endpoints.close()
+            networks.ports.close()  # but what the kernel has belongs to the engine that runs: bridges and rules stay as they are
 
 
 def _endpoints(networks: Networks, container: Container) -> dict[str, EndpointSettings]:

@@ -62,6 +62,18 @@ def test_the_script_makes_the_same_container_as_the_daemon(options: str, labkit:
     assert by_hand.stderr == by_daemon.err
 
 
+def test_to_explain_takes_nothing_from_containers_that_run(labkit: Labkit, daemon: Daemon) -> None:
+    client = daemon.client(LABKIT)
+    client.says("network", "create", "blue")
+    client.says("run", "-d", "--name", "one", "--network", "blue", "busybox", "sleep", "600")
+    try:
+        labkit.says("explain", "run", "busybox", "true")
+        assert client.says("run", "--rm", "--network", "blue", "busybox", "ping", "-c", "1", "-W", "2", "one")
+    finally:
+        client("rm", "-f", "one")
+        client("network", "rm", "blue")
+
+
 def test_the_script_is_connected_as_the_daemon_connects(labkit: Labkit, daemon: Daemon) -> None:
     script = labkit.says("explain", "--shell", "run", "-p", "8080:80", "busybox", "sh", "-c", "ip route; exit 3")
     done = subprocess.run(["unshare", "--net", "sh"], input=script, capture_output=True, text=True, timeout=60, check=False)
