@@ -31,7 +31,7 @@ from labkit.lab import service
 from labkit.lessons import stores
 from labkit.lessons.stage import DATA, RUN, Lesson
 from labkit.linux import cgroups, links, nftables, processes
-from labkit.network import beside, nat
+from labkit.network import beside, nat, survey
 
 _START_SECONDS = 30.0
 _ANSWER_SECONDS = 60.0
@@ -150,10 +150,11 @@ class Daemon:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Take away the bridge that one which was killed has left, and its rules in the firewall."""
+        """Take away the bridges that one which was killed has left, and its rules in the firewall, which name them."""
         bridge, table = networks.called(self.run)
-        beside.forget(bridge)
-        links.delete(bridge)
+        for each in (bridge, *survey.guarded(table)):
+            beside.forget(each)
+            links.delete(each)
         if nftables.available():
             nat.remove(table)
 

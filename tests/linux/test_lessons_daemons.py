@@ -123,6 +123,17 @@ def test_it_takes_containers_along_whose_daemon_was_killed(lesson, daemon):
     assert not processes.alive(pid) and not links.exists(networks.called(daemon.run)[0])
 
 
+def test_the_next_one_takes_the_bridges_of_users_networks_along_that_one_which_was_killed_has_left(lesson, daemon):
+    daemon.ask("POST", "/networks/create", {"Name": "blue"})
+    bridge = f"lk-{daemon.ask('GET', '/networks/blue').json['Id'][:12]}"
+    daemon.ask("POST", "/containers/create?name=box", {"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": {"NetworkMode": "blue"}})
+    daemon.ask("POST", "/containers/box/start")
+    assert links.exists(bridge)
+    daemon.kill()
+    daemons.start(lessons.begin(NOTEBOOK))
+    assert not links.exists(bridge)
+
+
 def test_a_lesson_that_begins_again_begins_without_containers(daemon):
     pid, former = run(daemon, "box", "sleep", "600"), daemon.pid
     again = daemons.start(lessons.begin(NOTEBOOK))
