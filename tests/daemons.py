@@ -37,6 +37,8 @@ from tests.command_lines import Program
 from tests.registries import PROGRAM as REGISTRY
 
 DOCKER = shutil.which("docker") or ""
+LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
+"""Which has docker's grammar, for machines without that."""
 HAS_DOCKERD = bool(shutil.which("dockerd") and shutil.which("containerd") and DOCKER)
 CLIENTS = tuple(path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if os.path.exists(path)) or ((DOCKER,) if DOCKER else ())
 """Whichever clients there are: often a new one, and Debian's."""
@@ -68,7 +70,7 @@ class Daemon:
 
     @property
     def docker(self) -> Program:
-        return self.client(DOCKER)
+        return self.client(DOCKER or LABKIT)
 
     def client(self, program: str) -> Program:
         """A docker client that speaks to it."""
@@ -207,9 +209,8 @@ def labkit_daemon(place: Path, at_home: bool = False, **settings: object) -> Ite
     parent = f"labkit/tests-{os.getpid()}-{place.name}"
     said = {"cgroup-parent": parent} | _dashed(settings)
     (place / "daemon.json").write_text(json.dumps(said))
-    program = os.path.join(os.path.dirname(sys.executable), "labkit")
     places = ["--root", f"{place}/data", "--exec-root", f"{place}/run", "--config", f"{place}/daemon.json"]
-    daemon = Daemon("labkit", place, [program, "daemon", "--host", f"unix://{place}/socket", *places], at_home=at_home)
+    daemon = Daemon("labkit", place, [LABKIT, "daemon", "--host", f"unix://{place}/socket", *places], at_home=at_home)
     try:
         daemon.start()
         yield daemon

@@ -347,6 +347,12 @@ class Endpoints:
 
     # A new engine
 
+    def expect(self, containers: Sequence[Container]) -> None:
+        """Before any of them is taken up: the rules of those that may run still are theirs, whoever renews the table meanwhile."""
+        for container in containers:
+            if container.state.alive and (published := self._published(container)):
+                self.networks.fabric.expect(container.short_id, published)
+
     def rejoin(self, container: Container) -> None:
         """The engine has come up, and it runs still: what it has is its own."""
         self._joined.add(container.id)
@@ -356,18 +362,16 @@ class Endpoints:
         with self._lock:
             for endpoint in container.record.Endpoints.values():
                 self._in.setdefault(endpoint.NetworkID, {})[container.id] = container
-        if published := self._published(container):
-            self.networks.fabric.expect(container.short_id, published)
-            for port in published:
-                try:
-                    self.networks.ports.keep(port.protocol, port.address, port.port)
-                except LabError as error:
-                    _log.warning("container %s: %s; its rule stands", container.short_id, error)
+        for port in self._published(container):
+            try:
+                self.networks.ports.keep(port.protocol, port.address, port.port)
+            except LabError as error:
+                _log.warning("container %s: %s; its rule stands", container.short_id, error)
         self.attend(container)
-        self.networks.engine.supervisor.later(0, self.settle)
 
     def settle(self) -> None:
-        """Once in the life of an engine: give back the leases of containers that do not run, and see that all rules are there."""
+        """Once in the life of an engine, when all are taken up or one is to start: give back leases of those that do not run, and
+        see that all rules are there."""
         with self._lock:
             if self._is_settled:
                 return

@@ -52,6 +52,7 @@ def take_up(engine: Engine) -> None:
     """Bring each container's record and its processes together again."""
     runtime_state.finish_forgetting(engine.runtime_root)
     containers = engine.containers.list(all=True)
+    engine.networks.endpoints.expect(containers)
     known = {container.id for container in containers}
     for id in runtime_state.ids(engine.runtime_root):
         if id not in known:
@@ -62,6 +63,7 @@ def take_up(engine: Engine) -> None:
                 _take_up(container)
             except LabError:
                 _log.exception("container %s: could not be taken up", container.short_id)
+    engine.supervisor.later(0, engine.networks.endpoints.settle)
 
 
 def _take_up(container: Container) -> None:
@@ -69,11 +71,14 @@ def _take_up(container: Container) -> None:
     if not state.alive:
         if os.path.isdir(container.run_directory):
             _undo(engine, container.id)
+        if container.record.Endpoints:
+            engine.networks.leave(container)
     elif any(os.path.exists(f"{container.run_directory}/{name}.sock") for name in ("start", "starting")):
         # Nobody was told that it runs, and its program has not begun.
         _undo(engine, container.id)
         first = state.FinishedAt == times.NEVER
         container.become(Status="created" if first else "exited", Init=Process(), Monitor=Process(), StartedAt=times.NEVER)
+        engine.networks.leave(container)
         container.exited.set()
     elif processes.alive(state.Monitor.Pid, state.Monitor.StartTime):
         container.exited.clear()

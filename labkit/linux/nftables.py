@@ -36,7 +36,10 @@ def _nft(words: Sequence[str], given: str = "") -> str:
     try:
         done = subprocess.run(["nft", "-j", *words], input=given, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
-        raise Unsupported("nft: there is no such program here, and published ports need it (`apt install nftables`)") from None
+        raise Unsupported(
+            "nft: there is no such program here, and networks of containers need it"
+            " (`apt install nftables`; a container with --network none or host does without)"
+        ) from None
     except subprocess.TimeoutExpired:
         raise LabError(f"nft {' '.join(words)}: no answer in 60 seconds") from None
     if done.returncode == 0:

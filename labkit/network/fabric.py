@@ -22,7 +22,7 @@ from labkit.errors import LabError
 from labkit.linux import links, nftables
 from labkit.network import beside, flows, nat
 from labkit.network.nat import Published
-from labkit.network.steps.bridge import MakeBridge
+from labkit.network.steps import bridge
 from labkit.network.steps.forwarding import EnableForwarding
 from labkit.network.steps.step import NetworkStep, Somebody
 from labkit.network.steps.table import MakeTable
@@ -48,36 +48,42 @@ class Fabric:
     def raise_up(self, network: Subnet) -> None:
         """See that a network's bridge is there, and the rules for it. Raises what keeps it from being so."""
         with self._lock:
-            known = self._networks.get(network.bridge)
-            if known == network and links.exists(network.bridge):
+            forwarding, *steps = self.steps(network)
+            forwarding.apply(Somebody())  # also later on: somebody may have switched it off
+            is_there = links.exists(network.bridge)
+            if is_there and self._networks.get(network.bridge) == network:
                 return
-            for step in self.steps(network):
-                step.apply(Somebody())
+            try:
+                for step in steps:
+                    step.apply(Somebody())
+            except BaseException:
+                if not is_there:
+                    links.delete(network.bridge)
+                raise
             self._networks[network.bridge] = network
         beside.let_through(network.bridge)
 
     def lower(self, network: Subnet) -> None:
-        """Take a bridge and its rules away; with the last one the table goes."""
+        """Take a bridge and its rules away, also one that an earlier process has raised; with the last one the table goes."""
         with self._lock:
-            if self._networks.pop(network.bridge, None) is None:
+            is_ours = bridge.is_ours(network.bridge)
+            if self._networks.pop(network.bridge, None) is None and not is_ours:
                 return
             beside.forget(network.bridge)
-            links.delete(network.bridge)
+            if is_ours:
+                links.delete(network.bridge)
             if self._networks:
                 nftables.run(nat.table([*self._networks.values()], self.table))
             else:
                 nat.remove(self.table)
 
     def close(self, idle: Sequence[Subnet]) -> None:
-        """Take down the networks that nobody is in, also those that an earlier process has raised; the rest stays as it is."""
-        with self._lock:
-            for network in idle:
-                if network.bridge in self._networks or links.exists(network.bridge):
-                    self._networks[network.bridge] = network
-                    try:
-                        self.lower(network)
-                    except LabError:
-                        _log.exception("network %s", network.bridge)
+        """Take down the networks that nobody is in; the rest stays as it is."""
+        for network in idle:
+            try:
+                self.lower(network)
+            except LabError:
+                _log.exception("network %s", network.bridge)
 
     def expect(self, name: str, ports: Sequence[Published]) -> None:
         """From now on the table holds the rules of these ports, or will in a moment."""
@@ -112,5 +118,5 @@ class Fabric:
             return [each for each in self._networks.values() if each.bridge != network.bridge]
 
 
-def _bridge(network: Subnet) -> MakeBridge:
-    return MakeBridge(network.bridge, network.gateway_with_prefix, network.mtu, network.gateway6_with_prefix)
+def _bridge(network: Subnet) -> bridge.MakeBridge:
+    return bridge.MakeBridge(network.bridge, network.gateway_with_prefix, network.mtu, network.gateway6_with_prefix)

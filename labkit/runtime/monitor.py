@@ -6,8 +6,8 @@
        │ monitor.sock:  attach, resize, stdin; as long as it holds the stdio
        ▼ waits for init's end, writes exit.json, deletes the container if it was told to, says "ended"
 
-If the one who asked goes away, nothing happens here: the container runs on and its end is written down. If the monitor is
-killed, init runs on too, and its state on disk says what must be undone.
+If the one who asked goes away, nothing happens here: the container runs on and its end is written down, and the machine's ports
+lead to it no longer. If the monitor is killed, init runs on too, and its state on disk says what must be undone.
 
 It does as little as it can: every page that it writes to is a page of its own, and there is one of it for every container.
 """
@@ -63,6 +63,7 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
     """What the spawner's child does: a container's whole life, then exit."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
+    spawner = os.getppid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     builder = os.fork()
     if builder == 0:
@@ -75,12 +76,12 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
         theirs.close()
         requests.close()
         os.close(took)
-        _live(builder, ours)
+        _live(builder, ours, spawner)
     finally:
         os._exit(0)
 
 
-def _live(builder: int, its_line: socket.socket) -> None:
+def _live(builder: int, its_line: socket.socket, spawner: int) -> None:
     """Hear from the builder what it is about to make, then what it has made; and stay with that to its end."""
     begun, _, _, _ = socket.recv_fds(its_line, _LARGEST, 0)
     told, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 5) if begun else (b"", [], 0, None)
@@ -103,6 +104,8 @@ def _live(builder: int, its_line: socket.socket) -> None:
             container.delete(made.root, made.id, force=True)
         elif made.new:
             state.record_exit(made.root, made.id, code)
+            if os.getppid() != spawner:  # which ends with whoever made the container: nobody may be there to do it
+                state.shut(made.root, made.id)
         line.say({"ended": code})
     except LabError as error:
         line.say({"failed": packed(error)})

@@ -47,6 +47,8 @@ class Step(Protocol):
     man: ClassVar[str] = ""
     waits: ClassVar[bool] = False
     """Whether ``apply`` blocks until somebody outside acts; such a step begins a run of its own."""
+    leads_in: ClassVar[bool] = False
+    """Whether it leads others to the container, and must be undone when that has ended, also if nobody else is there to do it."""
 
     @property
     def why(self) -> str:

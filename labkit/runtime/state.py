@@ -18,7 +18,7 @@ import json
 import os
 import time
 from collections.abc import Mapping  # not only for types: codec evaluates State's annotations
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
@@ -160,17 +160,26 @@ def with_pid(state: State, pid: int) -> State:
 
 def undo(root: str, id: str) -> None:
     """Undo what the journal of a container lists, and forget it. Works for one whose creation died half-way, too."""
+    for step in _journaled(root, id):
+        step.undo()
+    forget(root, id)
+
+
+def shut(root: str, id: str) -> None:
+    """Undo what leads others to a container that has ended; the rest waits for whoever made it, who wants to know how it ended."""
+    for step in _journaled(root, id):
+        if step.leads_in:
+            step.undo()
+
+
+def _journaled(root: str, id: str) -> Iterator[Step]:
+    """The steps that its journal lists; none if it died before it had done anything."""
     from labkit.runtime import steps
 
-    try:
-        journal = load(root, id).journal
-    except NotFound:
-        journal = ()  # it died before it had done anything
-    for entry in journal:
-        fields = dict(entry)
-        kind = steps.undoable(str(fields.pop("step")))
-        codec.decode(kind, fields).undo()
-    forget(root, id)
+    with suppress(NotFound):
+        for entry in load(root, id).journal:
+            fields = dict(entry)
+            yield codec.decode(steps.undoable(str(fields.pop("step"))), fields)
 
 
 def forget(root: str, id: str) -> None:

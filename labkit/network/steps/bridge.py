@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, ClassVar
 
-from labkit.errors import Conflict, KernelError
+from labkit.errors import Conflict, KernelError, NotFound
 from labkit.linux import addresses, links, sysctls
 from labkit.network.steps.step import NetworkStep
 from labkit.network.subnet import bridge_mac
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @record
 class MakeBridge(NetworkStep):
-    """A switch in the kernel, with an address of its own on it: the containers' gateway. ``Conflict`` if the name is another link's."""
+    """A switch in the kernel, with an address of its own on it: the containers' gateway. ``Conflict`` if the name is another link's.
+
+    One of ours is known by its MAC address. If it has another address, that is from another time, and is taken away.
+    """
 
     man: ClassVar[str] = "ip-link(8)"
     name: str
@@ -35,6 +38,9 @@ class MakeBridge(NetworkStep):
     def apply(self, context: Born) -> None:
         if links.exists(self.name):
             self._check()
+            for address in addresses.of(self.name):
+                if address not in (self.address, self.address6):
+                    addresses.remove(self.name, address)
         else:
             try:
                 links.add_bridge(self.name, self.mtu, bridge_mac(self.name))
@@ -50,11 +56,10 @@ class MakeBridge(NetworkStep):
         sysctls.write(f"net/ipv4/conf/{self.name}/route_localnet", "1")
 
     def _check(self) -> None:
-        """A bridge with this address, or with none yet, is ours; anything else is somebody's."""
-        found = links.find(self.name)
-        has = [address for address in addresses.of(self.name) if ":" not in address]
-        if found.kind != "bridge" or (has and has != [self.address]):
-            what = f"a link of kind {found.kind or 'hardware'}" if found.kind != "bridge" else f"a bridge with {', '.join(has)}"
+        if not is_ours(self.name):
+            kind = links.find(self.name).kind
+            has = f" with {', '.join(found)}" if (found := addresses.of(self.name)) else ""
+            what = f"a bridge{has}" if kind == "bridge" else f"a link of kind {kind or 'hardware'}"
             raise Conflict(
                 f"bridge {self.name}: there is {what} of that name, which is not labkit's"
                 f" (`ip link delete {self.name}` removes it, if nobody needs it)"
@@ -76,6 +81,17 @@ class MakeBridge(NetworkStep):
 
     def shell_undo(self) -> str:
         return f'[ -z "${{MADE_{_word(self.name)}:-}}" ] || ip link delete {self.name}'
+
+
+def is_ours(name: str) -> bool:
+    """Whether there is a bridge of this name that this step has made, at any time."""
+    if not links.exists(name):
+        return False
+    try:
+        found = links.find(name)
+    except NotFound:
+        return False  # it has just been deleted
+    return found.kind == "bridge" and found.address == bridge_mac(name)
 
 
 def _word(name: str) -> str:

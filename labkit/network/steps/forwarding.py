@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from labkit.errors import KernelError
 from labkit.linux import sysctls
 from labkit.network.steps.step import NetworkStep
 from labkit.records import record
@@ -34,7 +35,11 @@ class EnableForwarding(NetworkStep):
     def apply(self, context: Born) -> None:
         for name in self.switches:
             if sysctls.read(name) == "0":
-                sysctls.write(name, "1")
+                try:
+                    sysctls.write(name, "1")
+                except KernelError as error:
+                    hint = "it is 0, so that no packet leaves a network of containers, and may not be changed here"
+                    raise KernelError(error.errno, error.operation, error.object, hint) from None
 
     def shell(self) -> str:
         return "\n".join(f"echo 1 > /proc/sys/{name.replace('.', '/')}" for name in self.switches)

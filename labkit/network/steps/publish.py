@@ -20,6 +20,7 @@ class PublishPorts(NetworkStep):
     """A rule for each port, all in one transaction. ``name`` is the comment by which they are found again."""
 
     man: ClassVar[str] = "nft(8)"
+    leads_in: ClassVar[bool] = True
     name: str
     ports: tuple[Published, ...]
     table: str = nat.TABLE

@@ -30,6 +30,7 @@ class NetworkStep:
     side: ClassVar[Literal["host", "container"]] = "host"
     man: ClassVar[str] = ""
     waits: ClassVar[bool] = False
+    leads_in: ClassVar[bool] = False
 
     @property
     def why(self) -> str:
