@@ -22,7 +22,7 @@ from labkit.lessons.verdict import Verdict
 
 __all__ = ["Lesson", "Verdict", "begin", "busybox_root", "check", "checks", "config"]
 
-_TOPICS = ("start", "namespaces", "cgroups", "unions", "containers", "images", "machines", "commands")  # one file each, beside this one
+_TOPICS = ("start", "namespaces", "cgroups", "unions", "containers", "images", "machines", "commands", "networks")  # one file each, beside this one
 
 
 def check(name: str) -> Verdict:

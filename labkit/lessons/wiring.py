@@ -146,6 +146,14 @@ class Wiring:
         """What the kernel has, now."""
         return survey.take(self.people(), (SWITCH, self.bridge), self.table)
 
+    def address_of(self, place: str) -> str:
+        """The first address of a box or container, as the kernel has it. ``NotFound``."""
+        for cable in self.survey().cables:
+            for plug in (cable.one, cable.other):
+                if place in plug.place.split(", ") and plug.addresses:
+                    return plug.addresses[0].partition("/")[0]
+        raise NotFound(f"{place} has no address")
+
     def doors(self, container: str) -> tuple[Published, ...]:
         """The published ports that lead to a container, as the firewall has them."""
         found = self.survey().doors
@@ -219,25 +227,25 @@ class Wiring:
 
 
 _open: list[Wiring] = []
-_VARIABLE = "DOCKER_HOST"
 
 
 def start(lesson: Lesson) -> Wiring:
-    """The lesson's daemon with its images, and nothing that is joined yet."""
+    """The lesson's daemon with its images, and nothing that is joined yet. ``$DOCKER_HOST`` leads there, and no request to a proxy."""
     for link in (*(name for name in links.names() if name.startswith("lk-port")), SWITCH, "lk-first", LATE, CABLE):
         links.delete(link)  # of a notebook that was killed
     _build(lesson)
     net = Wiring(daemons.start(lesson))
     beside.let_through(SWITCH)
-    before = os.environ.get(_VARIABLE)
+    ours = {"DOCKER_HOST": f"unix://{net.daemon.socket}", "no_proxy": "*"}
+    before = {name: os.environ[name] for name in ours if name in os.environ}
 
     def end() -> None:
         net.end()
-        os.environ.pop(_VARIABLE, None)
-        if before is not None:
-            os.environ[_VARIABLE] = before
+        for name in ours:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
-    os.environ[_VARIABLE] = f"unix://{net.daemon.socket}"
+    os.environ.update(ours)
     lesson.at_end(end)
     _open.append(net)
     return net
