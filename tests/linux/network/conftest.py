@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from labkit.network.steps.step import Somebody
 from labkit.network.steps.veth import VethPair
 from labkit.network.subnet import Subnet, mac, with_prefix
 from tests import packets
+from tests.daemons import busybox_archive, labkit_daemon
 
 BLUE = Subnet("lk-blue", "172.18.0.0/16", "172.18.0.1", subnet6="fd00:18::/64", gateway6="fd00:18::1")
 RED = Subnet("lk-red", "172.19.0.0/16", "172.19.0.1")
@@ -58,6 +60,15 @@ class Machine:
     def ask(self, box: Box, address: str, port: int, kind: str = "tcp") -> str:
         """What a server there says to somebody here; "" if nothing comes."""
         return packets.asked(box.pid, address, port, kind)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a daemon has been that has an image, ``busybox``, whose archive is ``image/busybox.tar`` beside it."""
+    place = tmp_path_factory.mktemp("home")
+    with labkit_daemon(place / "daemon") as started:
+        started.docker.says("load", "--input", str(busybox_archive(place / "image")))
+    return place / "daemon"
 
 
 @pytest.fixture

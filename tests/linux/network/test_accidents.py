@@ -14,22 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import Daemon, busybox_archive, labkit_daemon
+from tests.daemons import Daemon, labkit_daemon
 from tests.linux.network.leftovers import bridges, ends_as, inside, left
 from tests.packets import MACHINE, asked, neighbour, served, until
 
 pytestmark = pytest.mark.timeout(300)
 
 SLEEP = ("busybox", "sleep", "100000")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a daemon has been that has an image."""
-    place = tmp_path_factory.mktemp("accidents")
-    with labkit_daemon(place / "daemon") as started:
-        started.docker.says("load", "--input", str(busybox_archive(place / "image")))
-    return place / "daemon"
 
 
 @pytest.fixture
