@@ -1,4 +1,4 @@
-"""The commands for people: ``labkit doctor``, ``up``, ``down``, ``reset``, ``completion``.
+"""The commands for people: ``labkit doctor``, ``up``, ``url``, ``down``, ``reset``, ``completion``.
 
 A command says what it does before it takes long, and what came of it; an error is one line on stderr and an exit code of
 ``labkit.cli.exits``. What the commands do is in ``labkit.lab``; here they only read arguments and print.
@@ -16,7 +16,7 @@ import click
 
 from labkit.cli import exits
 from labkit.cli.grammar import HELP, Group
-from labkit.errors import LabError, Unsupported
+from labkit.errors import LabError, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from labkit.lab.doctor import Row
@@ -70,7 +70,8 @@ def doctor(as_json: bool) -> int:
 @lab.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8899, show_default=True, help="The port to listen on; where it is taken, the next free one.")
-def up(host: str, port: int) -> int:
+@click.option("--only", type=click.Choice(["registry", "daemon", "jupyterlab"]), help="This one alone, for systemd's units in the lab VM.")
+def up(host: str, port: int, only: str | None) -> int:
     """Start the lab in the background: its registry, with the images of the course in it, the daemon, and JupyterLab.
 
     The images are made the first time, and then only when a recipe of theirs has changed. At the end JupyterLab's URL is printed. The
@@ -79,14 +80,28 @@ def up(host: str, port: int) -> int:
     from labkit.lab import jupyter
 
     _require_root("up")
+    if only in ("registry", "daemon"):
+        return _registry_up() if only == "registry" else _daemon_up()
     if jupyter.running() is None:
         click.echo("Building containers takes root, so the notebooks run as root: a slip in one can change this whole machine.")
-    code = max(_registry_up(), _daemon_up())
+    code = exits.DONE if only else max(_registry_up(), _daemon_up())
     if jupyter.running() is None:
         click.echo("JupyterLab is starting (some seconds; the first time up to a minute) …")
     server = jupyter.up(host, port)
     click.echo(f"JupyterLab answers, and runs in the background until `labkit down`. Open:\n\n    {server.url}\n")
     return code
+
+
+@lab.command()
+def url() -> None:
+    """Print JupyterLab's URL with its token; whoever has it is root on this machine."""
+    from labkit.lab import jupyter
+
+    _require_root("url")
+    server = jupyter.running()
+    if server is None:
+        raise NotFound("JupyterLab is not running: `labkit up` starts it")
+    click.echo(server.url)
 
 
 def _registry_up() -> int:

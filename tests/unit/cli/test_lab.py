@@ -30,11 +30,11 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_names_every_command_and_what_it_does(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert lab.main([flag]) == 0
     printed = capsys.readouterr().out
-    for command in ("doctor", "up", "down", "reset", "completion", "runtime"):
+    for command in ("doctor", "up", "url", "down", "reset", "completion", "runtime"):
         assert command in printed
 
 
-@pytest.mark.parametrize("command", ["doctor", "up", "down", "reset", "completion"])
+@pytest.mark.parametrize("command", ["doctor", "up", "url", "down", "reset", "completion"])
 def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert lab.main([command, "-h"]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: labkit {command}")
@@ -66,7 +66,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lab.main(["reset"]) == 130
 
 
-@pytest.mark.parametrize("command", ["up", "down", "reset"])
+@pytest.mark.parametrize("command", ["up", "url", "down", "reset"])
 def test_without_root_it_says_so(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert lab.main([command]) == 1
@@ -160,6 +160,23 @@ def test_without_a_registry_up_starts_jupyterlab_and_fails(
     captured = capsys.readouterr()
     assert captured.err == "labkit: the lab's registry needs port 5000\n"
     assert SERVER.url in captured.out
+
+
+@pytest.mark.parametrize(("part", "asked"), [("registry", [REGISTRY.url]), ("jupyterlab", [("0.0.0.0", 8899)])])
+def test_one_part_of_the_lab_starts_alone(part: str, asked: list[object], lab_of_fakes: list[object]) -> None:
+    assert lab.main(["up", "--only", part, "--host", "0.0.0.0"]) == 0
+    assert lab_of_fakes == asked
+
+
+def test_url_prints_the_url_and_nothing_else(lab_of_fakes: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert lab.main(["url"]) == 0
+    assert capsys.readouterr().out == f"{SERVER.url}\n"
+
+
+def test_without_jupyterlab_there_is_no_url_but_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(jupyter, "running", lambda: None)
+    assert lab.main(["url"]) == 1
+    assert "`labkit up`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("stopped", "words"), [(SERVER, "127.0.0.1:8899 is stopped"), (None, "was not running")])
