@@ -6,6 +6,7 @@
     >>> shop.requests()                               # what it was asked since the last time, from its own log
     ('GET /v2/', 'GET /v2/me/site/manifests/v1', 'GET /v2/me/site/blobs/…')
     >>> shop.stop(); shop.start()                     # a mirror that dies, and comes back
+    >>> registries.serve(lesson, "hub", data="/var/lib/labkit/registry", writable=False)     # what the lab has, to read
 
 It is not the lab's registry on port 5000: a lesson may fill this one, break it and stop it, and it needs no ``labkit up``. Its
 process is in the lesson's control group, which is how ``lesson.end()`` and ``labkit reset`` find it, and it dies with the notebook
@@ -154,15 +155,19 @@ class Registry:
         return f"{self.directory}/whole/{digest}"
 
 
-def serve(lesson: Lesson, name: str = "registry") -> Registry:
-    """The lesson's registry of this name, started if it does not run."""
+def serve(lesson: Lesson, name: str = "registry", data: str = "", writable: bool = True) -> Registry:
+    """The lesson's registry of this name, started if it does not run. ``data`` is where its blobs are, if not with the lesson's."""
     registry = Registry(lesson.number, name)
     if not os.path.exists(f"{registry.directory}/config.yml"):
         os.makedirs(registry.directory, exist_ok=True)
         config = {
             "version": "0.1",
             "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": f"{registry.directory}/data"}, "delete": {"enabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": data or f"{registry.directory}/data"},
+                "delete": {"enabled": writable},
+                "maintenance": {"readonly": {"enabled": not writable}},
+            },
             "http": {"addr": f"127.0.0.1:{_free_port()}", "secret": "of this lesson"},
         }
         with open(f"{registry.directory}/config.yml", "w") as file:

@@ -90,6 +90,28 @@ WRONG = {
         ("docker stop till", "docker rm -f till", "no container called till"),
         ("docker stop till", "docker pause till", "Not yet"),
     ],
+    "nginx.own-page": [
+        (":/usr/share/nginx/html", ":/var/www/html", "the image's own"),
+        ('f"{pages}:/usr/share/nginx/html"', 'f"/usr/share/nginx/html:{pages}"', "the image's own"),
+    ],
+    "nginx.reloaded": [
+        ("exec shop nginx -s reload", "restart shop", "was started 2 times"),
+        ("nginx -s reload", "nginx -t", "visitors get the old page"),
+    ],
+    "nginx.last-guest": [
+        ("docker kill -s QUIT cinema", "docker stop -t 60 cinema", "no visitor who got all"),
+        ("docker kill -s QUIT", "docker rm -f", "no container called cinema"),
+    ],
+    "nginx.own-image": [
+        ("/usr/share/nginx/html/", "/var/www/html/", "its page is the old one"),
+        ("COPY index.html", "RUN cp index.html", "no image own:v1"),
+        ("FROM nginx", "FROM debian", "does not stand on nginx"),
+    ],
+    "nginx.by-name": [
+        ("http://site", "http://127.0.0.1:8080", "502 Bad Gateway"),
+        ('"http://site"', '"http://127.0.0.1"', "nobody has an answer"),
+        ('"http://site"', '"site"', "The door has ended"),
+    ],
     "networks.cable": [
         ("10.1.0.2/24", "10.2.0.2/24", "right is in 10.2.0.0/24"),
         ("10.1.0.2/24", "10.1.0.2", "right is in 10.1.0.2/32"),
