@@ -57,9 +57,13 @@ class Clone(Step):
         ours, theirs = Channel.pair()
         group = os.open(self.cgroup, os.O_PATH | os.O_DIRECTORY) if self.cgroup else None
         flags = _flags(self.kinds) | (syscalls.CLONE_PARENT if context.adopted else 0)
-        pid, pidfd = syscalls.clone(flags, group)
-        if group is not None:
-            os.close(group)
+        try:
+            pid, pidfd = syscalls.clone(flags, group)
+        except KernelError as error:
+            raise _full(error, self.cgroup) if group is not None else error from None
+        finally:
+            if group is not None:
+                os.close(group)
         if pid:
             context.channel, context.pid, context.pidfd = ours, pid, pidfd
             theirs.close()
@@ -73,6 +77,12 @@ class Clone(Step):
 
     def shell(self) -> str:
         return f"echo 0 > {quote(self.cgroup)}/cgroup.procs" if self.cgroup else ""
+
+
+def _full(error: KernelError, cgroup: str) -> KernelError:
+    """The same error, with the likely cause of an EAGAIN: the kernel does not tell whose limit it was."""
+    hint = "the container's limit of processes is reached (pids.max)"
+    return KernelError(EAGAIN, "clone in", cgroup, hint) if error.errno == EAGAIN else error
 
 
 def _cloning(kinds: tuple[str, ...]) -> str:
@@ -190,10 +200,7 @@ class CloneSibling(Step):
         try:
             pid, _ = syscalls.clone(_flags(self.kinds) | syscalls.CLONE_PARENT)
         except KernelError as error:
-            if error.errno != EAGAIN:
-                raise
-            hint = "the container's limit of processes is reached (pids.max)"
-            raise KernelError(EAGAIN, "clone in", context.plan.container.cgroup, hint) from None
+            raise _full(error, context.plan.container.cgroup) from None
         if pid:
             context.channel.send({"born": pid})
             os._exit(0)
