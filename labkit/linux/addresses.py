@@ -62,6 +62,15 @@ def of(link: str) -> tuple[str, ...]:
     return tuple(str(each) for of_link, each in _all() if of_link == index and not each.is_link_local)
 
 
+def all() -> dict[int, tuple[str, ...]]:
+    """The same of every link, by its number."""
+    found: dict[int, tuple[str, ...]] = {}
+    for link, each in _all():
+        if not each.is_link_local:
+            found[link] = (*found.get(link, ()), str(each))
+    return found
+
+
 def local() -> frozenset[str]:
     """The addresses of all links, without prefixes: what is sent to one of them stays here."""
     return frozenset(str(each.ip) for _, each in _all())
@@ -73,6 +82,11 @@ def _all() -> Iterator[tuple[int, IPv4Interface | IPv6Interface]]:
         given = netlink.attributes(answer[8:])
         if packed := given.get(netlink.IFA_LOCAL) or given.get(netlink.IFA_ADDRESS):
             yield of_link, ip_interface((packed, prefix))
+
+
+def local() -> frozenset[str]:
+    """The addresses of all links, without prefixes, but for fe80::; what is sent to one of them stays here."""
+    return frozenset(each.partition("/")[0] for of_link in all().values() for each in of_link)
 
 
 def route(destination: str, gateway: str, replace: bool = False) -> None:

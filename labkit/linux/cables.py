@@ -41,7 +41,7 @@ class End:
 
 
 def ends() -> tuple[End, ...]:
-    """Every end of a veth pair that is in the network namespace of the calling thread."""
+    """Every end of a veth pair that is in the network namespace of the calling thread. Where they lead to has an id from then on."""
     found = []
     for answer in netlink.ask(netlink.RTM_GETLINK, netlink.DUMP, _IFINFO.pack(0, 0, 0, 0, 0), "list links"):
         given = netlink.attributes(answer[16:])

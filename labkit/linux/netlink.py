@@ -38,6 +38,7 @@ _REQUEST, _ACK = 1, 4
 DUMP = 0x300
 CREATE, EXCLUSIVE, REPLACE = 0x400, 0x200, 0x100
 _ERROR, _DONE = 2, 3
+_INTERRUPTED, _TRIES = 0x10, 10  # NLM_F_DUMP_INTR
 _HEADER = struct.Struct("=IHHII")
 _SOL_NETLINK, _EXT_ACK, _CAP_ACK = 270, 11, 10
 _CAPPED, _ACK_TLVS = 0x100, 0x200
@@ -80,23 +81,35 @@ def ask(kind: int, flags: int, body: bytes, operation: str, object: str = "", pr
 
     ``protocol``: whom in the kernel it is for; 0 for links, addresses and routes (NETLINK_ROUTE).
     """
-    answers: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as kernel:
         kernel.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         kernel.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         want = _REQUEST | flags | (0 if flags & DUMP == DUMP and (protocol or kind % 4 == 2) else _ACK)
-        kernel.send(_HEADER.pack(_HEADER.size + len(body), kind, want, 1, 0) + body)
-        while True:
-            packet = kernel.recv(1 << 17)
-            while packet:
-                length, what, answered, _, _ = _HEADER.unpack_from(packet)
-                message, packet = packet[_HEADER.size : length], packet[(length + 3) & ~3 :]
-                if what == _ERROR:
-                    _raise(message, answered, operation, object)
-                    return answers
-                if what == _DONE:
-                    return answers
-                answers.append(message)
+        message = _HEADER.pack(_HEADER.size + len(body), kind, want, 1, 0) + body
+        for _ in range(_TRIES):
+            kernel.send(message)
+            answers, is_whole = _answers(kernel, operation, object)
+            if is_whole:
+                break
+        return answers
+
+
+def _answers(kernel: socket.socket, operation: str, object: str) -> tuple[list[bytes], bool]:
+    """The bodies, and whether the list is whole: one that has changed while it was told may lack what was there all the time."""
+    answers: list[bytes] = []
+    is_whole = True
+    while True:
+        packet = kernel.recv(1 << 17)
+        while packet:
+            length, what, answered, _, _ = _HEADER.unpack_from(packet)
+            message, packet = packet[_HEADER.size : length], packet[(length + 3) & ~3 :]
+            is_whole = is_whole and not answered & _INTERRUPTED
+            if what == _ERROR:
+                _raise(message, answered, operation, object)
+                return answers, is_whole
+            if what == _DONE:
+                return answers, is_whole
+            answers.append(message)
 
 
 def _raise(message: bytes, flags: int, operation: str, object: str) -> None:

@@ -155,9 +155,11 @@ def _opened(people: Mapping[str, int], closing: ExitStack) -> tuple[dict[str, in
 
 def _space(file: int, all: Mapping[str, int]) -> _Space:
     with namespaces.entered(f"/proc/self/fd/{file}", "net"):
+        ends = cables.ends()  # first: as it tells of them, the kernel gives ids to where they lead
         ids = {cables.id_of(other): place for place, other in all.items()}
-        found = {link.index: _Link(link, addresses.of(link.name)) for link in links.all() if link.kind in ("veth", "bridge")}
-        return _Space(found, cables.ends(), {number: place for number, place in ids.items() if number != cables.HERE})
+        has = addresses.all()
+        found = {link.index: _Link(link, has.get(link.index, ())) for link in links.all() if link.kind in ("veth", "bridge")}
+        return _Space(found, ends, {number: place for number, place in ids.items() if number != cables.HERE})
 
 
 def _cables(spaces: Mapping[str, _Space]) -> Iterator[Cable]:

@@ -2,7 +2,7 @@
 
     >>> Network(lambda: {"red": red.pid, "web": pid}, table="labkit")
     this machine
-      bridge labkit0 172.17.0.1/16 · out: masquerade
+      bridge labkit0 172.17.0.1/16 · masquerade
         ═ eth0 of web, 172.17.0.2/16
       port 0.0.0.0:8080/tcp ▸ 172.17.0.2:80 of web · for everybody
     red: no cable
@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 NEW = "✱"
 _MOST = 4  # lines of news
-_EMPTY = Survey((), (), (), (), (), (), ())
+_NOTHING = Survey((), (), (), (), (), (), ())
 _COLOUR = {"machine": FAINT, "bridge": COLOURS[2], "door": COLOURS[5], "plug": COLOURS[2], "place": COLOURS[0], "alone": FAINT,
            "cable": COLOURS[2], "loose": FAINT, "in": COLOURS[5], "on": COLOURS[5]}  # fmt: skip
 _DASHES = {"alone": "6 4", "loose": "5 4", "on": "2 3"}
@@ -47,13 +48,12 @@ class Network(View):
 
     def __init__(self, people: Callable[[], Mapping[str, int]], bridges: Sequence[str] = (), table: str = nat.TABLE) -> None:
         self.people, self.bridges, self.table = people, tuple(bridges), table
-        self.seen = _EMPTY
+        self.seen: Survey | None = None
         self.news: tuple[str, ...] = ()
         """What has come (+) and gone (−) with the last change."""
         self._new: frozenset[str] = frozenset()
         self._listener: LinkNews | None = None
         self._looking = threading.Lock()
-        self._is_first = True
         super().__init__()
 
     def look(self) -> None:
@@ -62,13 +62,12 @@ class Network(View):
             with suppress(OSError, LabError), open(f"/proc/{pid}/ns/net") as space:
                 cables.give_id(space.fileno())
         before, self.seen = self.seen, survey.take(people, self.bridges, self.table)
-        if self.seen == before:
+        if before is None or self.seen == before:
             return
-        old, new = told(before), told(self.seen)
-        self.news = () if self._is_first else (*(f"+ {line.strip()}" for line in new if line not in old),
-                                               *(f"− {line.strip()}" for line in old if line not in new))  # fmt: skip
-        self._new = frozenset() if self._is_first else _keys(network_layout.of(self.seen)) - _keys(network_layout.of(before))
-        self._is_first = False
+        old, new = (told(replace(each, gone=())) for each in (before, self.seen))
+        come, gone = [line for line in new if line not in old], [line for line in old if line not in new]
+        self.news = (*(f"+ {line.strip()}" for line in come), *(f"− {line.strip()}" for line in gone))
+        self._new = _keys(network_layout.of(self.seen)) - _keys(network_layout.of(before))
 
     def refresh(self) -> None:
         """Look again. Where nothing has changed, the picture stays, with what was new the last time; so it does when all is over."""
@@ -77,18 +76,19 @@ class Network(View):
         self.redraw()
 
     def text(self) -> str:
-        return "\n".join(told(self.seen))
+        return "\n".join(told(self.seen or _NOTHING))
 
     def html(self) -> str:
-        layout = network_layout.of(self.seen)
+        layout = network_layout.of(self.seen or _NOTHING)
         wires = "".join(map(self._wire, layout.wires))
         machine, *boxes = map(self._box, layout.boxes)
         rest = (f"… and {len(self.news) - _MOST} more",) if len(self.news) > _MOST else ()
         news = "".join(f"<div>{escaped(line)}</div>" for line in (*self.news[:_MOST], *rest))
-        words = "".join(f"{escaped(line)}\n" for line in told(self.seen))
+        lines = told(self.seen or _NOTHING)
+        words = "".join(f"{escaped(line)}\n" for line in lines)
         return (
             f"<div style='line-height:1.5'><svg viewBox='0 0 {layout.width:g} {layout.height:g}' role='img' "
-            f"style='width:100%;max-width:{layout.width:g}px' aria-label='{escaped('; '.join(told(self.seen)))}' font-size='13'>"
+            f"style='width:100%;max-width:{layout.width:g}px' aria-label='{escaped('; '.join(lines))}' font-size='13'>"
             f"{_tip()}<text x='{layout.width / 2:g}' y='14' text-anchor='middle' style='fill:{ASIDE}'>outside</text>"
             f"{machine}{wires}{''.join(boxes)}</svg>"
             f"<div role='status' style='font-family:monospace;font-size:90%;color:{ASIDE};min-height:1.5em'>{news}</div>"
@@ -173,7 +173,7 @@ class Network(View):
         """The same for print."""
         from matplotlib.patches import FancyBboxPatch
 
-        layout = network_layout.of(self.seen)
+        layout = network_layout.of(self.seen or _NOTHING)
         figure, axes = drawing(layout.width / 100, layout.height / 100)
         axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
         axes.text(layout.width / 2, 10, "outside", ha="center", va="center", size=8, color=INK)
@@ -191,7 +191,7 @@ class Network(View):
             style = {"cable": "-", "loose": "--", "in": "-", "on": ":"}[wire.kind]
             axes.plot(*zip(*wire.points, strict=True), color=colour, linestyle=style, linewidth=1.2 if is_way else 1.8, zorder=3)
             if is_way:
-                axes.annotate("", wire.points[-1], wire.points[-2], arrowprops={"arrowstyle": "->", "color": colour})
+                axes.annotate("", wire.points[-1], wire.points[-2], arrowprops={"arrowstyle": "->", "color": colour, "linestyle": style})
             axes.text(*wire.at, wire.label, size=6, color=INK, ha="right" if wire.leads else "left", zorder=6)
         return figure
 
@@ -200,7 +200,7 @@ def told(seen: Survey) -> tuple[str, ...]:
     """What was seen, in lines of text."""
     lines = ["this machine"]
     for bridge in seen.bridges:
-        out = " · out: masquerade" if any(network_layout.is_in(bridge, subnet) for subnet in seen.ways_out) else ""
+        out = " · masquerade" if any(network_layout.is_in(bridge, subnet) for subnet in seen.ways_out) else ""
         lines.append(f"  bridge {bridge.name} {', '.join(bridge.addresses) or 'without an address'}{out}{down(bridge.is_up)}")
         lines += [f"    ═ {_end(cable.other)}{down(cable.one.is_up)}" for cable in seen.cables if cable.one.bridge == bridge.name]
     for cable in seen.cables:

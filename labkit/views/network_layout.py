@@ -19,7 +19,7 @@ from ipaddress import ip_interface
 
 from labkit.network.survey import MACHINE, Bridge, Cable, Door, Plug, Survey
 
-WIDE, GAP, EDGE = 188, 26, 26
+WIDE, GAP, EDGE = 200, 24, 26
 _OUTSIDE, _WALL = 14, 40  # heights: of the words for the world outside, of the machine's upper edge
 _DOOR, _BAR, _ROW = 40, 42, 17
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -109,7 +109,7 @@ class _Drawing:
         taken = [box.x + box.width for box in self.boxes if box.kind == "bridge"]
         begin = min(at, default=max(taken, default=EDGE - GAP) + GAP)
         end = max(at, default=begin) + WIDE
-        out = "  ·  out: masquerade" if any(is_in(bridge, subnet) for subnet in self.seen.ways_out) else ""
+        out = " · masquerade" if any(is_in(bridge, subnet) for subnet in self.seen.ways_out) else ""
         lines = (f"bridge {bridge.name}", (", ".join(bridge.addresses) or "no address") + out + down(bridge.is_up))
         self.boxes.append(Box(begin, self.bar, end - begin, _BAR, "bridge", lines, bridge.name))
         self.width = max(self.width, end + EDGE)
@@ -172,7 +172,7 @@ class _Drawing:
         lines = (f"{shown}:{port.port} ▸ {port.to_port}/{port.protocol}", who(port.address))
         self.boxes.append(Box(column, y, WIDE, _DOOR, "door", lines, str(port)))
         if not is_inner(port.address):
-            x = column + 16 + 10 * row
+            x = column + WIDE - 40 - 10 * row
             self.wires.append(Wire(((x, _OUTSIDE + 6), (x, y)), "in", str(port)))
         if door.place in self.columns:
             x = column + WIDE - 14 - 10 * row
