@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup lab test check bench pins clean
+.PHONY: help setup lab test check bench box test-vagrant pins clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## install everything that the lab needs, start nothing
 	@scripts/provision lab
@@ -35,6 +35,12 @@ check:  ## what stands before each commit, in under a minute: lint, types, layer
 
 bench: setup  ## measure labkit beside the peers that are installed (runc, crun, …), in ratios
 	@for benchmark in benchmarks/*.py; do $(AS_ROOT) $(BIN)/python "$$benchmark"; done
+
+box:  ## build the lab VM from Debian packages, as boxes for Vagrant (ARCH=arm64: for the other architecture)
+	@$(AS_ROOT) env ARCH="$(ARCH)" LABKIT_MIRROR="$(LABKIT_MIRROR)" LABKIT_BASE_URL="$(LABKIT_BASE_URL)" scripts/box
+
+test-vagrant: box  ## bring the lab VM up with Vagrant and libvirt, open JupyterLab from here, run a notebook, destroy it again
+	@$(AS_ROOT) scripts/test-vagrant
 
 pins: setup  ## compile requirements.txt (exact versions) from pyproject.toml (ranges)
 	@$(BIN)/pip install --quiet uv
