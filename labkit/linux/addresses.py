@@ -84,11 +84,6 @@ def _all() -> Iterator[tuple[int, IPv4Interface | IPv6Interface]]:
             yield of_link, ip_interface((packed, prefix))
 
 
-def local() -> frozenset[str]:
-    """The addresses of all links, without prefixes, but for fe80::; what is sent to one of them stays here."""
-    return frozenset(each.partition("/")[0] for of_link in all().values() for each in of_link)
-
-
 def route(destination: str, gateway: str, replace: bool = False) -> None:
     """Send packets for ``destination``, a subnet or ``default``, through a gateway that is on one of our links."""
     flags = netlink.CREATE | (netlink.REPLACE if replace else netlink.EXCLUSIVE)
