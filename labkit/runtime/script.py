@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Words before the program, in the order in which they execute each other. Then comes env, after which PATH is the container's,
 # and last the step that is a chroot, which leaves the tools behind.
 _PREFIXES = (identity.DropBounding, identity.SetCapabilities, identity.NoNewPrivileges)
-_HOST = 4  # the descriptor of the host's network namespace
+_HOST, _OWN = 4, 5  # the descriptors of the host's network namespace, and of the container's
 _AT_BIRTH = (birth.Clone, groups.JoinCgroup, birth.JoinNamespaces, birth.UnshareTime, birth.CloneSibling, birth.UnshareCgroup)
 
 
@@ -60,7 +60,8 @@ def _outside(plan: Plan, first: int) -> Iterator[str]:
 def _inside(steps: Sequence[Step]) -> Iterator[str]:
     late = (filesystem.PivotRoot, execution.Exec, identity.SetUser, *_PREFIXES)
     if any(map(_is_network, steps)):
-        yield "INIT=$$; export INIT"
+        # A PID would be this shell's in its own PID namespace, which new versions of ip(8) look up in /proc, the host's.
+        yield f"NETNS=/proc/self/fd/{_OWN}; export NETNS; exec {_OWN}</proc/self/ns/net"
     for step in steps:
         if _is_network(step) and step.side == "host":
             yield from _commented(step, f"nsenter --net=/proc/self/fd/{_HOST} sh -eu <<'HOST'\n{step.shell()}\nHOST")
@@ -117,7 +118,7 @@ def _end(plan: Plan) -> Iterator[str]:
     groups = f"--groups={','.join(map(str, user.groups))}" if user.groups else "--clear-groups"
     environment = " ".join(["env -i", *map(quote, program.env)])
     words = [f"setpriv {groups}", *(step.shell() for step in chain), environment, user.shell(), program.shell()]
-    close = f" {_HOST}<&-" if any(map(_is_network, plan)) else ""
+    close = f" {_HOST}<&- {_OWN}<&-" if any(map(_is_network, plan)) else ""
     yield "exec " + " \\\n    ".join(words) + f" 3<&-{close}"
 
 

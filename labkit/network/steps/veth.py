@@ -55,7 +55,7 @@ class VethPair(NetworkStep):
             later.start()
 
     def shell(self) -> str:
-        peer = f'peer name {self.inside} address {self.mac} mtu {self.mtu} netns "$INIT"'
+        peer = f'peer name {self.inside} address {self.mac} mtu {self.mtu} netns "$NETNS"'
         return "\n".join(
             (
                 f"ip link add {self.name} mtu {self.mtu} type veth {peer}",
