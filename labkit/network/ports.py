@@ -21,7 +21,9 @@ import errno
 import os
 import socket
 import threading
+from collections.abc import Iterable
 from ipaddress import ip_address
+from itertools import chain
 
 from labkit.errors import Conflict, InvalidInput
 from labkit.linux import sysctls
@@ -60,7 +62,7 @@ class Ports:
             if first == last and first:
                 self._hold(Port(protocol, address, first))
                 return first
-            candidates = list(range(first, last + 1)) if first else self._ephemeral()
+            candidates = range(first, last + 1) if first else self._ephemeral()
             for number in candidates:
                 try:
                     self._hold(Port(protocol, address, number))
@@ -92,11 +94,11 @@ class Ports:
             if each:
                 each.close()
 
-    def _ephemeral(self) -> list[int]:
+    def _ephemeral(self) -> Iterable[int]:
         """The numbers that the kernel gives to whoever does not care, beginning after the last one that was given here."""
         first, last = map(int, sysctls.read("net.ipv4.ip_local_port_range").split())
         start = self._next if first <= self._next <= last else first
-        return [*range(start, last + 1), *range(first, start)]
+        return chain(range(start, last + 1), range(first, start))
 
     def _hold(self, port: Port) -> None:
         if port in self._held:

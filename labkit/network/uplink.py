@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from labkit.linux import addresses, links
 
 USUAL = 1500
@@ -16,7 +18,10 @@ USUAL = 1500
 def name() -> str:
     """The link of the default route; "" if there is none."""
     number = next((route.link for route in addresses.routes() if route.destination == "0.0.0.0/0"), 0)
-    return next((link.name for link in links.all() if link.index == number), "") if number else ""
+    try:
+        return socket.if_indextoname(number) if number else ""
+    except OSError:  # it has just been taken away
+        return ""
 
 
 def mtu() -> int:
