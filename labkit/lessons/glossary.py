@@ -99,6 +99,12 @@ TERMS = (
          "QEMU: introduction", "https://www.qemu.org/docs/master/system/introduction.html", "08"),
     Term("emulation", "模拟", "to play a processor by translating its instructions, where KVM cannot lend the real one",
          "QEMU: accelerators", "https://www.qemu.org/docs/master/system/introduction.html#virtualisation-accelerators", "08"),
+    Term("access log", "访问日志", "what a server writes of each visitor: who asked for what, and what the answer was",
+         "nginx: logging", "https://nginx.org/en/docs/http/ngx_http_log_module.html", "09"),
+    Term("volume", "数据卷", "a directory that a container is shown, and that outlives it",
+         "Docker: volumes", "https://docs.docker.com/engine/storage/volumes/", "09"),
+    Term("proxy", "代理", "a server that passes on to others what it is asked",
+         "nginx: proxying", "https://nginx.org/en/docs/http/ngx_http_proxy_module.html", "09"),
 )
 
 
