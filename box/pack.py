@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Mapping
 
 NAME = "labkit/lab"
 
@@ -72,7 +73,7 @@ def convert(raw: str, target: str, *options: str) -> None:
     os.replace(f"{target}.new", target)
 
 
-def box(path: str, metadata: dict[str, str | int], vagrantfile: str, files: dict[str, str]) -> None:
+def box(path: str, metadata: Mapping[str, object], vagrantfile: str, files: dict[str, str]) -> None:
     """What is inside is compressed already, so the tar is not."""
     with tarfile.open(f"{path}.new", "w") as tar:
         for name, text in (("metadata.json", json.dumps(metadata)), ("Vagrantfile", vagrantfile)):

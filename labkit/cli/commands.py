@@ -16,7 +16,7 @@ from labkit.cli import archives, build, daemon, engines, images, inspecting, lab
 from labkit.cli.grammar import HELP, Group
 
 SECTIONS = {
-    "The lab": ("up", "down", "reset", "doctor", "daemon", "completion"),
+    "The lab": ("up", "url", "down", "reset", "doctor", "daemon", "completion"),
     "Containers": (
         "run", "exec", "ps", "logs", "stop", "rm", "create", "start", "attach", "restart", "kill", "pause", "unpause", "wait", "rename",
         "update", "top", "stats", "port", "diff", "cp", "commit", "export",
