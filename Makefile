@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup lab test check bench box test-vagrant pins clean
+.PHONY: help setup lab test check bench box test-vm test-vagrant pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ bench: setup  ## measure labkit beside the peers that are installed (runc, crun,
 
 box:  ## build the lab VM from Debian packages, as boxes for Vagrant (ARCH=arm64: for the other architecture)
 	@$(AS_ROOT) env ARCH="$(ARCH)" LABKIT_MIRROR="$(LABKIT_MIRROR)" LABKIT_BASE_URL="$(LABKIT_BASE_URL)" scripts/box
+
+test-vm: setup box  ## run the tests inside the lab VM, under QEMU: pure cgroup v2, systemd (PART=ci: what each change is tested with)
+	@$(AS_ROOT) $(BIN)/python scripts/test-vm $(or $(PART),all)
 
 test-vagrant: box  ## bring the lab VM up with Vagrant and libvirt, open JupyterLab from here, run a notebook, destroy it again
 	@$(AS_ROOT) scripts/test-vagrant
