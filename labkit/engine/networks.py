@@ -201,7 +201,7 @@ class Networks:
         """Take a container out of a network, while it runs or not."""
         network = self.get(reference)
         with container.lock:
-            if network.Name == "host" or container.record.HostConfig.NetworkMode == "host":
+            if network.Name == "host" and container.record.HostConfig.NetworkMode == "host":
                 raise Denied(_HOST_ALONE)
             if network not in self.of(container):
                 raise Denied(f"container {container.id} is not connected to network {network.Name}")
