@@ -27,10 +27,11 @@ import hypothesis
 import pytest
 
 from labkit.linux import mounts, processes, syscalls
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent
 pytest_plugins = ["tests.chaos", "tests.registries"]
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 2.0 * PATIENCE
 
 hypothesis.settings.register_profile("labkit", deadline=None, database=None)  # other users slow us down; nothing is written here
 hypothesis.settings.load_profile("labkit")

@@ -15,7 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-SECONDS = 60
+from tests.patience import PATIENCE
+
+SECONDS = 60 * PATIENCE
 
 
 @dataclasses.dataclass(frozen=True)

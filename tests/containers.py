@@ -12,8 +12,9 @@ from dataclasses import replace
 from labkit.engine.config import Config, HostConfig
 from labkit.engine.container import Container
 from labkit.engine.engine import Engine
+from tests.patience import PATIENCE
 
-SECONDS = 20
+SECONDS = 20 * PATIENCE
 SLEEP = ("sleep", "1000")
 UNTIL_TERM = ("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done")
 

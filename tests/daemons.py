@@ -34,6 +34,7 @@ from labkit.lessons.rootfs import busybox_root
 from labkit.linux import mounts
 from labkit.storage.store import Store
 from tests.command_lines import Program
+from tests.patience import PATIENCE
 from tests.registries import PROGRAM as REGISTRY
 
 DOCKER = shutil.which("docker") or ""
@@ -42,7 +43,7 @@ LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
 HAS_DOCKERD = bool(shutil.which("dockerd") and shutil.which("containerd") and DOCKER)
 CLIENTS = tuple(path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if os.path.exists(path)) or ((DOCKER,) if DOCKER else ())
 """Whichever clients there are: often a new one, and Debian's."""
-SECONDS = 60.0
+SECONDS = 60.0 * PATIENCE
 PORT = 5000
 _IN_A_NETWORK_OF_ITS_OWN = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 

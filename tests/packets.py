@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 
 from labkit.linux import addresses, links, namespaces, sysctls
 from labkit.linux.box import Box
+from tests.patience import PATIENCE
 
 MACHINE, OTHER = "192.0.2.2", "192.0.2.1"
 MACHINE6, OTHER6 = "fd00:2::2", "fd00:2::1"
-SECONDS = 20.0
+SECONDS = 20.0 * PATIENCE
 
 # By TCP and UDP, on both families; the word "ready" comes when it listens everywhere.
 _SERVER = """

@@ -22,11 +22,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 PROGRAM = "/usr/bin/docker-registry"
 USER, PASSWORD = "me", "secret"
 # `htpasswd -nbB me secret`, kept here because htpasswd is in a package (apache2-utils) that nothing else needs.
 HTPASSWD = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
-_START_SECONDS = 30.0
+_START_SECONDS = 30.0 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ import subprocess
 import termios
 import time
 
-SECONDS = 30.0
+from tests.patience import PATIENCE
+
+SECONDS = 30.0 * PATIENCE
 
 
 class Terminal:

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 
 from tests.daemons import Daemon
+from tests.patience import PATIENCE
 
 PORT = 8080
-SECONDS = 20
+SECONDS = 20 * PATIENCE
 VISIT = """
 import sys, time, urllib.request, urllib.error
 deadline = time.monotonic() + 20

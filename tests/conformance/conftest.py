@@ -27,9 +27,10 @@ from typing import IO
 import pytest
 
 from labkit.runtime import defaults
+from tests.patience import PATIENCE
 
 COMMANDS = {"labkit": (os.path.join(os.path.dirname(sys.executable), "labkit"), "runtime"), "runc": (shutil.which("runc") or "",)}
-SECONDS = 30  # that a command may take before a test gives up on it
+SECONDS = 30 * PATIENCE  # that a command may take before a test gives up on it
 _numbers = itertools.count(1)
 
 

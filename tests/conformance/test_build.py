@@ -23,10 +23,11 @@ from labkit.engine.build.running import CommandFailed
 from labkit.errors import LabError
 from labkit.image.images import Images
 from labkit.storage.store import Store
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not (shutil.which("dockerd") and shutil.which("docker")), reason="docker is not installed")
 
-SECONDS = 60
+SECONDS = 60 * PATIENCE
 DOCKERFILE = """\
 # escape=\\
 ARG BASE=scratch

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from conftest import Runtime
 
 pytestmark = pytest.mark.skipif(not (shutil.which("dockerd") and shutil.which("docker")), reason="docker is not installed")
 
-SECONDS = 60
+SECONDS = 60 * PATIENCE
 UNTIL_TERM = "trap 'echo bye; exit 5' TERM; echo up; echo trouble >&2; while :; do sleep 0.05; done"
 
 

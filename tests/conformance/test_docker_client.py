@@ -24,12 +24,13 @@ import pytest
 
 from tests.conformance.docker_script import SCENES, Line, Plain, lines
 from tests.daemons import CLIENTS, HAS_DOCKERD, Daemon, busybox_archive, dockerd, labkit_daemon, registry
+from tests.patience import PATIENCE
 from tests.registries import require
 
 pytestmark = [pytest.mark.skipif(not CLIENTS, reason="no docker client is installed"), pytest.mark.timeout(300)]
 
 DIFFERENCES = Path(__file__).parents[2] / "docs/differences.md"
-SECONDS = 30
+SECONDS = 30 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ import pytest
 from labkit.linux import pty as terminals
 from tests.command_lines import Program
 from tests.daemons import CLIENTS, HAS_DOCKERD, Daemon, busybox_archive, dockerd, labkit_daemon
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not CLIENTS, reason="no docker client is installed")
 
-SECONDS = 30
+SECONDS = 30 * PATIENCE
 DETACH = b"\x10\x11"
 STARTS = {"labkit": labkit_daemon} | ({"dockerd": dockerd} if HAS_DOCKERD else {})
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from labkit.linux import processes
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 
-SECONDS = 60  # that a command may take before a test gives up on it
+SECONDS = 60 * PATIENCE  # that a command may take before a test gives up on it
 UNTIL_TERM = "trap 'echo bye; exit 5' TERM; echo up; echo trouble >&2; while :; do sleep 0.05; done"
 
 

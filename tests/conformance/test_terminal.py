@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from conftest import Container
 
-SECONDS = 30
+SECONDS = 30 * PATIENCE
 TERMINAL = {"process.terminal": True}
 
 

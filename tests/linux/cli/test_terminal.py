@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.command_lines import Labkit
+from tests.patience import PATIENCE
 from tests.registries import Registry
 from tests.terminals import Terminal
 
-SECONDS = 30.0
+SECONDS = 30.0 * PATIENCE
 
 
 class Tap:

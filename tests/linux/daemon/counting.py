@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.daemons import Daemon, ask
+from tests.patience import PATIENCE
 
-SECONDS = 30.0
+SECONDS = 30.0 * PATIENCE
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import re
 import socket
 
 from tests.daemons import Daemon
+from tests.patience import PATIENCE
 
-SECONDS = 20
+SECONDS = 20 * PATIENCE
 
 
 def send(daemon: Daemon, data: bytes) -> tuple[int, str]:

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 30.0
+from tests.patience import PATIENCE
+
+SECONDS = 30.0 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ import pytest
 from tests.daemons import DOCKER, Daemon, ask, registry
 from tests.linux.daemon.counting import is_as_it_was, memory, open_files, wait_until
 from tests.linux.daemon.speaking import Client
+from tests.patience import PATIENCE
 from tests.registries import require
 
 pytestmark = [pytest.mark.skipif(not DOCKER, reason="no docker client is installed"), pytest.mark.timeout(900)]
 
-SECONDS = 30.0
+SECONDS = 30.0 * PATIENCE
 CROWD = 32
 SEED = 4
 _numbers = itertools.count(1)

@@ -22,13 +22,14 @@ from labkit.linux import cgroups, mounts, overlays, processes
 from labkit.runtime import monitor
 from labkit.runtime.plans import Plan
 from labkit.runtime.steps.filesystem import MountRoot
+from tests.patience import PATIENCE
 
 Bundle = Callable[..., str]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ID = "labkit-test-failure"
 LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
-SECONDS = 30  # that a command may take before a test gives up on it
+SECONDS = 30 * PATIENCE  # that a command may take before a test gives up on it
 
 
 @pytest.fixture

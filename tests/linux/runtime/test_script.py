@@ -19,11 +19,12 @@ from labkit.linux import mounts as linux_mounts
 from labkit.runtime.plans import Plan
 from labkit.runtime.steps.filesystem import MountRoot
 from labkit.runtime.steps.groups import SetCgroupFile
+from tests.patience import PATIENCE
 
 Bundle = Callable[..., str]
 
 ID = "labkit-test-script"
-SECONDS = 30  # that a script may take before a test gives up on it
+SECONDS = 30 * PATIENCE  # that a script may take before a test gives up on it
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 DOCKERS = sorted(capabilities.DEFAULT)
 LIKE_DOCKER = {
