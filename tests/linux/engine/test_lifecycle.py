@@ -334,7 +334,7 @@ def test_many_run_at_once_and_each_ends_as_it_should(engine: Engine, make: Make)
 
 def until_says(box: Container, text: str) -> None:
     """Wait until a container has said something: its log grows, and its end would end it."""
-    for _ in range(SECONDS * 100):
+    for _ in range(int(SECONDS * 100)):
         if text in said(box):
             return
         assert not box.exited.wait(0.01), f"it has ended, and said {said(box)!r}"
