@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_interface
 
-from labkit.errors import NotFound
+from labkit.errors import LabError, NotFound
 from labkit.lessons import wiring
 from labkit.lessons.verdict import Verdict, failed, passed
 from labkit.lessons.wiring import LATE, SWITCH, Wiring
@@ -68,6 +68,7 @@ def inner(net: Wiring) -> Verdict:
     if "private" not in net.containers():
         return failed("There is no running container called private.", _RUN_IT)
     wanted = net.port(8090)
+    net.ready("private")
     doors = net.doors("private")
     if not doors:
         return failed("private runs, but no rule leads there: no port of this machine is published.", "`docker port private`")
@@ -122,6 +123,7 @@ def together(net: Wiring) -> Verdict:
             "They are on one bridge now, but it is that of the default network, where nobody answers for names.",
             "bring app to db, and not db to app. Run the starter cell again.",
         )
+    net.ready("db")
     command = ["docker", "-H", f"unix://{net.daemon.socket}", "exec", "app", *_ASK]
     said = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE).stdout.strip()
     if not said.startswith("Hello"):
@@ -145,6 +147,8 @@ def _checked(check: Callable[[Wiring], Verdict]) -> Verdict:
         return check(wiring.find())
     except NotFound as error:
         return failed(f"Not yet: {error}.", "run the first cell of the notebook, and then the starter cell.")
+    except LabError as error:
+        return failed(f"{error}.", "`docker ps -a` and `docker logs` say more.")
 
 
 CHECKS: dict[str, Callable[[], Verdict]] = {

@@ -20,6 +20,7 @@ import html
 import os
 import shutil
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ CMD ["httpd", "-f", "-p", "0.0.0.0:80", "-h", "/www"]
 """
 _PAGE = "#!/bin/sh\necho 'Content-Type: text/plain'\necho\necho \"Hello, $REMOTE_ADDR\"\n"
 _REFUSED, _LATE = 7, 28  # exit codes of curl
+_WORDS = {_REFUSED: "refused", _LATE: "no answer"}
+_PATIENCE = 10.0  # seconds until a container's page can be read
 _PRE = "margin:0;border-left:4px solid #56B4E9;padding:.1em .8em;line-height:1.45"
 
 
@@ -116,8 +119,12 @@ class Wiring:
         return self._laptop
 
     def port(self, wanted: int) -> int:
-        """That port, if nobody has it on this machine, or else the next that is free; the same one whenever it is asked for."""
-        if wanted not in self._ports:
+        """That port, if nobody has it on this machine, or else the next that is free; the same one again, unless somebody has taken it."""
+        ours = [port.port for port in survey.published(self.table)]
+        given = self._ports.pop(wanted, 0)
+        if given in ours or (given and service.is_free("0.0.0.0", given)):
+            self._ports[wanted] = given
+        else:
             free = (port for port in range(wanted, wanted + 100) if port not in self._ports.values() and service.is_free("0.0.0.0", port))
             found = next(free, 0)
             if not found:
@@ -142,6 +149,15 @@ class Wiring:
                 found[str(told["Name"]).removeprefix("/")] = int(told["State"]["Pid"])
         return found
 
+    def ready(self, *containers: str) -> None:
+        """Wait until the pages of these can be read. ``LabError`` if one of them does not answer."""
+        for name in containers:
+            deadline = time.monotonic() + _PATIENCE
+            while self.visit(self.address_of(name)) in (_WORDS[_REFUSED], _WORDS[_LATE]):
+                if time.monotonic() > deadline:
+                    raise LabError(f"{name} does not answer at {self.address_of(name)}")
+                time.sleep(0.02)
+
     def survey(self) -> survey.Survey:
         """What the kernel has, now."""
         return survey.take(self.people(), (SWITCH, self.bridge), self.table)
@@ -164,11 +180,12 @@ class Wiring:
         enter = ["nsenter", f"--net=/proc/{who.pid}/ns/net"] if who else []
         command = [*enter, "curl", "-s", "--noproxy", "*", "--max-time", "2", f"http://{address}"]
         done = subprocess.run(command, capture_output=True, text=True)
-        return {0: done.stdout.strip(), _REFUSED: "refused", _LATE: "no answer"}.get(done.returncode, f"curl has failed: {done.returncode}")
+        return done.stdout.strip() if done.returncode == 0 else _WORDS.get(done.returncode, f"curl has failed: {done.returncode}")
 
     def evidence(self, container: str) -> Evidence:
         """Who holds the ports that lead to a container, which rules lead there, and who gets in."""
         said = []
+        self.ready(container)
         for port in self.doors(container):
             own = port.address if port.address.startswith("127.") else "127.0.0.1"
             said += [

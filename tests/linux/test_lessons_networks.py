@@ -104,6 +104,25 @@ def test_a_port_that_is_taken_makes_way_for_the_next_and_the_answer_stays(net):
     assert other.port(wanted) == found
 
 
+def test_a_port_that_somebody_has_taken_since_makes_way_but_not_one_that_a_container_of_ours_has(net):
+    port = net.port(18080)
+    terminal(f"docker run -d --name=web -p {port}:80 page")
+    assert net.port(18080) == port
+    net.daemon.remove("web")
+    with socket.create_server(("0.0.0.0", port)):
+        assert net.port(18080) > port
+
+
+def test_a_page_is_waited_for_but_not_for_ever(net, monkeypatch):
+    net.run("web")
+    net.ready("web")
+    assert net.visit(net.address_of("web")).startswith("Hello, ")
+    terminal("docker run -d --name=deaf page sleep 600")
+    monkeypatch.setattr(wiring, "_PATIENCE", 0.1)
+    with pytest.raises(LabError, match="deaf does not answer"):
+        net.ready("deaf")
+
+
 def test_the_evidence_of_a_container_has_port_rule_and_who_gets_in(net):
     port = net.port(18080)
     terminal(f"docker run -d --name=web -p 127.0.0.1:{port}:80 page")
