@@ -195,8 +195,13 @@ class _Planner:
         layout = cgroups.detect()
         own = "cgroup" in self.new
         if layout.mode == "v2":
-            source = "cgroup" if own else self.directories[0]
-            yield filesystem.Mount(self.rootfs, destination, "cgroup2", source, options if own else ("bind", *options))
+            # All mounts of version 2 are one file system, which the kernel mounts on itself no second time (EBUSY): so where the
+            # host's is there already, bound with its /sys, the container's own group is bound over it.
+            new = own and not any(
+                "rbind" in mount.options and destination.startswith(f"{mount.destination.rstrip('/')}/") for mount in self.spec.mounts
+            )
+            source = "cgroup" if new else self.directories[0]
+            yield filesystem.Mount(self.rootfs, destination, "cgroup2", source, options if new else ("bind", *options))
             return
         writable = tuple(word for word in options if word != "ro")
         yield filesystem.Mount(self.rootfs, destination, "tmpfs", "tmpfs", (*writable, "mode=755"))

@@ -294,6 +294,8 @@ def test_a_cgroup_mount_shows_the_containers_own_group_alone(plan_of: PlanOf) ->
     assert [line.split(" (")[0] for line in mounted(on="v2")] == ["bind /cg/labkit/box on /sys/fs/cgroup"]
     own = {"linux.namespaces[+]": {"type": "cgroup"}}
     assert [line.split(" (")[0] for line in mounted(changes=own, on="v2")] == ["mount cgroup2 on /sys/fs/cgroup"]
+    with_the_hosts_sys = own | {"mounts[5]": {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind"]}}
+    assert mounted(changes=with_the_hosts_sys, on="v2")[-1].startswith("bind /cg/labkit/box on /sys/fs/cgroup")
     assert [line.split(" (")[0] for line in mounted(on="hybrid")] == [
         "mount tmpfs on /sys/fs/cgroup",
         "bind /cg/memory/labkit/box on /sys/fs/cgroup/memory",
