@@ -16,12 +16,13 @@ from collections.abc import Callable
 
 from tests.daemons import Daemon
 from tests.patience import PATIENCE
+from tests.patience import PATIENCE
 
 PORT = 8080
 SECONDS = 20 * PATIENCE
 VISIT = """
 import sys, time, urllib.request, urllib.error
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + float(sys.argv[2])
 while True:
     try:
         answer = urllib.request.urlopen(sys.argv[1])
@@ -49,7 +50,7 @@ class Visitor:
     """A visitor in the daemon's network; he has the first byte, and reads on by himself."""
 
     def __init__(self, daemon: Daemon, url: str) -> None:
-        command = daemon.inside(sys.executable, "-c", VISIT, url)
+        command = daemon.inside(sys.executable, "-c", VISIT, url, str(SECONDS))
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.status = int(self.process.stdout.readline())
