@@ -16,7 +16,6 @@ from collections.abc import Callable
 
 from tests.daemons import Daemon
 from tests.patience import PATIENCE
-from tests.patience import PATIENCE
 
 PORT = 8080
 SECONDS = 20 * PATIENCE
