@@ -4,7 +4,7 @@ Before and after each test outside tests/unit, each module of them, and each not
 
     mounts        of our mount namespace (/proc/self/mountinfo)
     links         of our network namespace (/sys/class/net)
-    cgroups       in every hierarchy that is mounted; labkit/ and labkit/containers/, which others are in, may stay
+    cgroups       in every hierarchy that is mounted; labkit/ and labkit/containers/, which others are in, may stay; systemd's are its own
     namespaces    that our own threads are in, that our descriptors hold, or that are kept by name under /run
     processes     that descend from us: we are their subreaper, so an orphan is handed to us, and no double fork hides one
     state         directories of containers, /run/labkit/*/*
@@ -32,6 +32,9 @@ from tests.patience import PATIENCE
 ROOT = Path(__file__).parent
 pytest_plugins = ["tests.chaos", "tests.registries"]
 SETTLE_SECONDS = 2.0 * PATIENCE
+SYSTEMDS = ("init.scope", "system.slice", "user.slice", "machine.slice")
+"""Groups at the top in which systemd makes and removes others for whoever logs in, and for its services."""
+SYSTEMDS_MOUNTS = ("/run/user/", "/run/credentials/")
 
 hypothesis.settings.register_profile("labkit", deadline=None, database=None)  # other users slow us down; nothing is written here
 hypothesis.settings.load_profile("labkit")
@@ -63,7 +66,7 @@ class Traces:
 def traces(temporary: str) -> Traces:
     """What there is now; ``temporary`` is the directory that this run of the tests may use."""
     return Traces(
-        mounts=frozenset(f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_another_run(mount.target, temporary)),
+        mounts=frozenset(f"{mount.target} ({mount.fstype})" for mount in mounts.table() if not is_of_others(mount.target, temporary)),
         links=frozenset(f" {name}" for name in os.listdir("/sys/class/net")),
         cgroups=frozenset(groups()),
         namespaces=frozenset(namespaces_held()),
@@ -112,7 +115,11 @@ def groups() -> Iterator[str]:
     for mount in mounts.table():
         if mount.fstype in ("cgroup", "cgroup2"):
             shared = (f"{mount.target}/labkit", f"{mount.target}/labkit/containers")
-            yield from (directory for directory, _, _ in os.walk(mount.target) if directory not in shared)
+            for directory, below, _ in os.walk(mount.target):
+                if directory == mount.target:
+                    below[:] = (name for name in below if name not in SYSTEMDS)
+                if directory not in shared:
+                    yield directory
 
 
 def namespaces_held() -> Iterator[str]:
@@ -163,9 +170,10 @@ def read(path: str) -> str:
         return ""
 
 
-def is_of_another_run(target: str, temporary: str) -> bool:
+def is_of_others(target: str, temporary: str) -> bool:
+    """Whether a mount is another run's of the tests, or systemd's for somebody who has logged in."""
     runs = os.path.dirname(temporary)
-    return target.startswith(f"{runs}/") and not target.startswith(f"{temporary}/")
+    return target.startswith(SYSTEMDS_MOUNTS) or (target.startswith(f"{runs}/") and not target.startswith(f"{temporary}/"))
 
 
 # ── When it is looked at ─────────────────────────────────────────────────────────────────────────────────────────────

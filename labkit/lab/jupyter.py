@@ -91,7 +91,7 @@ def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Ser
     ]
     environment = {
         **os.environ,
-        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}",
+        "PATH": search_path(os.environ.get("PATH", os.defpath)),
         # In the environment, not among the arguments: those are for everyone to read in `ps`.
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_PATH": _CONFIG,
@@ -108,6 +108,14 @@ def _start(host: str, port: int, notebooks: str, run: str, settings: str) -> Ser
     server = Server(process.pid, process.start_time, host, port, token)
     service.remember(server, run)
     return server
+
+
+def search_path(path: str) -> str:
+    """Where a notebook's programs are: the lab's own first, and /bin at the end, which a service of systemd lacks on a system where it is
+    /usr/bin: `chroot ROOT sh` looks for the shell in a root where it is not.
+    """
+    given = path.split(os.pathsep)
+    return os.pathsep.join([os.path.dirname(sys.executable), *given, *(place for place in ("/sbin", "/bin") if place not in given)])
 
 
 def _trust(notebooks: str, data: str) -> None:

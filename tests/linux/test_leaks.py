@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import conftest
 from labkit.linux import cgroups, mounts
 
 LEAKY = '''
@@ -101,3 +102,10 @@ def test_what_is_left_is_found_and_named(outcome: str, test: str, named: str) ->
 def test_a_test_that_clears_up_passes(outcome: str) -> None:
     assert "test_nothing left something" not in outcome
     assert "9 passed" in outcome
+
+
+def test_who_logs_in_meanwhile_is_no_leak(tmp_path: Path) -> None:
+    assert conftest.is_of_others("/run/user/1000", str(tmp_path)) and conftest.is_of_others("/run/credentials/x.service", str(tmp_path))
+    assert not conftest.is_of_others("/run/labkit/c1", str(tmp_path)) and not conftest.is_of_others(f"{tmp_path}/x", str(tmp_path))
+    tops = {f"{mount.target}/{top}/" for mount in mounts.table() if mount.fstype == "cgroup2" for top in conftest.SYSTEMDS}
+    assert not any(group.startswith(tuple(tops)) for group in conftest.groups())

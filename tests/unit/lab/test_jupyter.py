@@ -60,3 +60,9 @@ def test_without_notebooks_nothing_is_started(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no notebooks there"):
         jupyter.up(notebooks=str(tmp_path / "none"), run=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_notebooks_programs_are_looked_for_in_bin_too_also_where_systemd_starts_jupyterlab() -> None:
+    ours = os.path.dirname(sys.executable)
+    assert jupyter.search_path("/usr/sbin:/usr/bin") == f"{ours}:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert jupyter.search_path("/usr/bin:/sbin:/bin") == f"{ours}:/usr/bin:/sbin:/bin"
