@@ -168,13 +168,15 @@ def _cables(spaces: Mapping[str, _Space]) -> Iterator[Cable]:
     for place, space in spaces.items():
         for end in space.ends:
             there = place if end.where == cables.HERE else space.ids.get(end.where)
-            if there is None or end.peer not in spaces[there].links:
-                continue  # it leads to somebody who was not asked about
+            if there is None or end.index not in space.links or end.peer not in spaces[there].links:
+                continue  # it leads to somebody who was not asked about, or has just been laid, or taken away
             one, other = (place, end.index), (there, end.peer)
             if (other, one) in told or place == there == MACHINE:
                 continue
             told.add((one, other))
-            yield Cable(_plug(place, space, end.index), _plug(there, spaces[there], end.peer))
+            plugs = _plug(place, space, end.index), _plug(there, spaces[there], end.peer)
+            # A cable that was laid while we looked may be known at its other end alone.
+            yield Cable(*(reversed(plugs) if there == MACHINE else plugs))
 
 
 def _plug(place: str, space: _Space, index: int) -> Plug:

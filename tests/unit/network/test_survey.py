@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from labkit.errors import NotFound
 from labkit.linux import nftables
+from labkit.linux.cables import End
+from labkit.linux.links import Link
 from labkit.network import nat, survey
 from labkit.network.nat import Published
 from labkit.network.subnet import Subnet
@@ -66,3 +68,34 @@ def test_a_rule_of_somebody_else_is_no_port(monkeypatch):
     rules = [{"rule": {"expr": [{"counter": None}, {"accept": None}]}}, {"rule": {}}, {"rule": {"expr": ["return"]}}]
     monkeypatch.setattr(nftables, "listed", lambda *_: rules)
     assert survey.published("t") == ()
+
+
+def space(*links, ends=(), ids=None):
+    has = {link.index: survey._Link(link, ()) for link in links}
+    return survey._Space(has, ends, ids or {})
+
+
+def veth(index, name):
+    return Link(index, name, "veth", "", 1500, 0, True)
+
+
+def test_a_cable_that_was_laid_while_we_looked_is_told_as_any_other():
+    red = space(veth(2, "eth0"), ends=(End(2, 5, 0),), ids={0: survey.MACHINE})
+    late = {survey.MACHINE: space(veth(5, "lk1")), "red": red}  # the link is seen here, but not yet as an end
+    (cable,) = survey._cables(late)
+    assert (cable.one.place, cable.one.link, cable.other.place, cable.other.link) == (survey.MACHINE, "lk1", "red", "eth0")
+
+
+def test_a_cable_that_is_not_seen_at_one_end_yet_is_not_told():
+    red = space(veth(2, "eth0"), ends=(End(2, 5, 0),), ids={0: survey.MACHINE})
+    assert list(survey._cables({survey.MACHINE: space(), "red": red})) == []
+
+
+def test_a_cable_that_was_taken_away_while_we_looked_is_not_told():
+    red = space(ends=(End(2, 5, 0),), ids={0: survey.MACHINE})
+    assert list(survey._cables({survey.MACHINE: space(veth(5, "lk1")), "red": red})) == []
+
+
+def test_a_cable_that_leads_to_somebody_who_was_not_asked_about_is_not_told():
+    red = space(veth(2, "eth0"), ends=(End(2, 5, 7),))
+    assert list(survey._cables({survey.MACHINE: space(), "red": red})) == []
