@@ -63,7 +63,7 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
     """What the spawner's child does: a container's whole life, then exit."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    spawner = os.getppid()
+    maker = _maker()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     builder = os.fork()
     if builder == 0:
@@ -76,12 +76,18 @@ def attend(requests: socket.socket, took: int) -> NoReturn:
         theirs.close()
         requests.close()
         os.close(took)
-        _live(builder, ours, spawner)
+        _live(builder, ours, maker)
     finally:
         os._exit(0)
 
 
-def _live(builder: int, its_line: socket.socket, spawner: int) -> None:
+def _maker() -> processes.Stat | None:
+    """Who has the spawner, and makes containers with it; None if it has ended."""
+    spawner = processes.stat(os.getppid())
+    return processes.stat(spawner.ppid) if spawner else None
+
+
+def _live(builder: int, its_line: socket.socket, maker: processes.Stat | None) -> None:
     """Hear from the builder what it is about to make, then what it has made; and stay with that to its end."""
     begun, _, _, _ = socket.recv_fds(its_line, _LARGEST, 0)
     told, descriptors, _, _ = socket.recv_fds(its_line, _LARGEST, 5) if begun else (b"", [], 0, None)
@@ -104,7 +110,7 @@ def _live(builder: int, its_line: socket.socket, spawner: int) -> None:
             container.delete(made.root, made.id, force=True)
         elif made.new:
             state.record_exit(made.root, made.id, code)
-            if os.getppid() != spawner:  # which ends with whoever made the container: nobody may be there to do it
+            if not maker or not processes.alive(maker.pid, maker.start_time):  # who made it is not there to see to it
                 state.shut(made.root, made.id)
         line.say({"ended": code})
     except LabError as error:

@@ -26,10 +26,8 @@ SLEEP = ("busybox", "sleep", "100000")
 @pytest.fixture
 def daemon(home: Path) -> Iterator[Daemon]:
     with labkit_daemon(home) as started:
+        started.docker.says("network", "prune", "--force")  # of a test that has failed
         yield started
-        if running := started.docker.says("ps", "--all", "--quiet").split():
-            started.docker.says("rm", "--force", *running)
-        started.docker.says("network", "prune", "--force")
 
 
 def bridge(daemon: Daemon) -> str:

@@ -46,10 +46,9 @@ AT_ITS_END = (
 @pytest.fixture
 def daemon(home: Path) -> Iterator[Daemon]:
     with labkit_daemon(home) as started:
+        started.docker.says("network", "prune", "--force")
         started.docker.says("network", "create", "blue")
         yield started
-        started.docker("rm", "--force", "web")
-        started.docker.says("network", "prune", "--force")
 
 
 def dies(daemon: Daemon, moment: str, *command: str) -> int:

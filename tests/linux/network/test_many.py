@@ -23,9 +23,9 @@ WORKERS = 4
 @pytest.fixture
 def daemon(home: Path) -> Iterator[Daemon]:
     with labkit_daemon(home) as started:
+        started.docker.says("network", "prune", "--force")
         started.docker.says("network", "create", "blue")
         yield started
-        started.docker.says("network", "prune", "--force")
 
 
 def made(daemon: Daemon, name: str, **host: object) -> None:
