@@ -379,5 +379,5 @@ def a_monitor(root: str, line: socket.socket, built: int) -> NoReturn:
         os._exit(0)
     tells.close()
     line.close()
-    monitor._live(builder, hears, os.getppid())
+    monitor._live(builder, hears, None)
     os._exit(0)
