@@ -48,10 +48,11 @@ class VethPair(NetworkStep):
 
     def undo(self) -> None:
         # The container's namespace ends with the container, and then the kernel removes the pair by itself, many at a time. To ask for
-        # it takes 10 ms of waiting; so that is done a moment later, for a namespace that somebody else keeps alive.
+        # it takes 10 ms of waiting; so that is done a moment later, for a namespace that somebody else keeps alive: a process, or a
+        # connection that has still something to send. Python ends no sooner than that thread.
         if links.exists(self.name):
             later = threading.Timer(_MOMENT, links.delete_numbered, (links.index(self.name),))
-            later.daemon = True
+            later.daemon = False
             later.start()
 
     def shell(self) -> str:

@@ -83,6 +83,16 @@ def test_forwarding_that_cannot_be_switched_on_is_an_error_and_nothing_is_left(d
     daemon.docker.says("run", "--rm", "busybox", "true")
 
 
+def test_a_cable_into_a_namespace_that_lives_on_is_gone_when_the_daemon_has_ended(daemon: Daemon) -> None:
+    docker = daemon.docker
+    docker.says("run", "-d", "--name", "web", *SLEEP)
+    with open(f"/proc/{pids(daemon, 'web')[0]}/ns/net"):
+        docker.says("rm", "--force", "web")
+        daemon.stop()
+        assert inside(daemon, "ip -o link show type veth") == ""
+        daemon.start()
+
+
 def test_the_default_bridge_keeps_away_from_what_the_machine_reaches(home: Path) -> None:
     with labkit_daemon(home.with_name("elsewhere")) as daemon:
         inside(daemon, "ip link add eth7 type veth peer eth8; ip addr add 172.17.5.1/24 dev eth7; ip link set eth7 up")
