@@ -132,7 +132,10 @@ WRONG = {
         ("127.0.0.1:{mine}:80", "127.0.0.1:80", "no running container called private"),
         ("-p {form}", "--expose 80", "no rule leads there"),
     ],
-    "networks.culprit": [('"bee"', '"ant"', "ant is gone, and had nothing to do with"), ('"bee"', '"bumblebee"', "still leads to somebody")],
+    "networks.culprit": [
+        ('"bee"', '"ant"', "ant is gone, and had nothing to do with"),
+        ('"bee"', '"bumblebee"', "still leads to somebody"),
+    ],
     "networks.together": [
         ("connect store app", "connect bridge db", "nobody answers for names"),
         ("connect store app", "connect app store", "on no bridge in common"),
