@@ -1,8 +1,7 @@
 """Docker Hub, as far as a lesson needs it: a registry of its own that has busybox, debian and nginx, for everybody to read.
 
     >>> library = hub.stocked(lesson, print)            # the first time on a machine it makes the images, and says how far it is
-    debian: asking http://deb.debian.org/debian
-    …
+    debian: asking …
     >>> library
     a registry at 127.0.0.1:5005
     >>> library.requests()                              # since the last time
