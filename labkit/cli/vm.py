@@ -2,6 +2,7 @@
 
     labkit vm boot --image busybox -- uname -r          the virtual machine's kernel, not the host's
     labkit vm boot --image nginx -p 8080:80             its web server, until ctrl-c
+    labkit vm boot --machine full -- systemctl status   the lab VM's own disk: BIOS, boot loader, systemd and all
     labkit vm compare                                   what a container and a virtual machine cost here, measured
     labkit vm compare --json > figures.json
 
@@ -15,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from labkit.image.image import Image
     from labkit.lab.comparison.experiment import Step
     from labkit.vm.machine import Machine
+
+class Settings(TypedDict):
+    """What ``labkit.vm.machine.boot`` is told, whatever it boots."""
+
+    size: str
+    memory: int
+    cpus: int
+    ports: dict[int, int] | None
+    kvm: bool | None
+    verbose: bool
+    seconds: float
+    listener: Callable[[bytes], None] | None
+
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -42,15 +56,17 @@ def _booting() -> Command:
     @value("--accel", default="auto", help="auto, kvm or tcg: the processor's help, or emulation (default auto)")
     @switch("--console", help="Show what the machine's kernel prints, on stderr")
     @value("--cpus", kind="int", default="1", help="Processors of the machine (default 1)")
-    @value("--image", default="busybox", help="The image whose files the machine has (default busybox)")
-    @value("--machine", default="micro", help="micro (no BIOS, no PCI) or full (a whole PC) (default micro)")
-    @value("-m", "--memory", kind="bytes", default="128m", help="Memory of the machine (default 128m)")
+    @value("--disk", help="The disk that a full machine boots (default the lab VM's, which `make box` builds)")
+    @value("--image", help="The image whose files the machine has (default busybox; a full machine without one boots a disk)")
+    @value("--machine", help="micro (no BIOS, no PCI) or full (a whole PC) (default micro, full with a disk)")
+    @value("-m", "--memory", kind="bytes", help="Memory of the machine (default 128m, 1g with a disk)")
     @value("-p", "--publish", kind="list", many=True, help="Publish a port: [HOST_PORT:]PORT, on 127.0.0.1")
-    @value("--timeout", kind="seconds", default="60", help="How long it may take to start (default 60)")
+    @value("--timeout", kind="seconds", help="How long it may take to start (default 60, 600 with a disk)")
     def boot(
         accel: str,
         console: bool,
         cpus: str,
+        disk: str,
         image: str,
         machine: str,
         memory: str,
@@ -58,30 +74,25 @@ def _booting() -> Command:
         timeout: str,
         words: tuple[str, ...],
     ) -> int:
-        """Boot a virtual machine with an image's files, and run a command in it.
+        """Boot a virtual machine, and run a command in it.
 
-        Without a COMMAND it runs the image's own, and what that prints is on the machine's console.
+        Its files are an image's, as a container's are; without a COMMAND it runs the image's own, and what that prints is on the machine's
+        console. A full machine without an image boots a disk that has a system of its own: BIOS, boot loader, kernel, systemd and all.
         """
-        from labkit.lab.comparison import files
-
-        store = engines.engine()
-        found = _image(store, image)
-        wanted = words or (*found.config.config.Entrypoint, *found.config.config.Cmd)
-        if not wanted:
-            raise InvalidInput(f"{image}: the image names no command: labkit vm boot --image {image} -- COMMAND")
-        with files.boot(
-            store.images,
-            found,
-            size=machine,
-            memory=size("--memory", memory),
+        whole = bool(disk) or (machine == "full" and not image)
+        if disk and image:
+            raise InvalidInput("--disk, --image: a machine has its files from one of them")
+        settings = Settings(
+            size=machine or ("full" if whole else "micro"),
+            memory=size("--memory", memory or ("1g" if whole else "128m")),
             cpus=_number("--cpus", cpus, 1, 8),
             ports=ports(publish) if publish else None,
             kvm=_acceleration(accel),
             verbose=console,
-            seconds=_number("--timeout", timeout, 1, 3600),
+            seconds=_number("--timeout", timeout or ("600" if whole else "60"), 1, 3600),
             listener=_to_stderr if console else None,
-        ) as booted:
-            return _run(booted, wanted, found)
+        )
+        return _boot_disk(disk, settings, words) if whole else _boot_image(image or "busybox", settings, words)
 
     return boot
 
@@ -139,16 +150,44 @@ def _progress() -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, total=step.total, completed=step.done, description=step.words)
 
 
-def _run(booted: Machine, arguments: tuple[str, ...], image: Image) -> int:
+def _boot_image(name: str, settings: Settings, words: tuple[str, ...]) -> int:
     from labkit.lab.comparison import files
 
-    for port, inside in booted.ports.items():
-        print(f"http://127.0.0.1:{port} leads to port {inside} of the virtual machine", file=sys.stderr, flush=True)
+    store = engines.engine()
+    image = _image(store, name)
     config = image.config.config
+    wanted = words or (*config.Entrypoint, *config.Cmd)
+    if not wanted:
+        raise InvalidInput(f"{name}: the image names no command: labkit vm boot --image {name} -- COMMAND")
+    with files.boot(store.images, image, **settings) as booted:
+        return _run(booted, wanted, files.environment(config), config.WorkingDir or "/")
+
+
+def _boot_disk(disk: str, settings: Settings, words: tuple[str, ...]) -> int:
+    from labkit.vm import installed, machine
+
+    system = disk or installed.disk()
+    if not words:
+        settings["listener"] = _to_stderr
+    with machine.boot(system=system, **settings) as booted:
+        if words:
+            return _run(booted, words, installed.ENVIRONMENT, "/")
+        _tell_ports(booted)
+        booted.wait()
+        return exits.DONE
+
+
+def _run(booted: Machine, arguments: tuple[str, ...], env: tuple[str, ...], workdir: str) -> int:
+    _tell_ports(booted)
     forever = 10 * 365 * 86400.0
-    done = booted.run(*arguments, env=files.environment(config), workdir=config.WorkingDir or "/", seconds=forever, listener=_to_stdout)
+    done = booted.run(*arguments, env=env, workdir=workdir, seconds=forever, listener=_to_stdout)
     booted.stop()
     return done.code
+
+
+def _tell_ports(booted: Machine) -> None:
+    for port, inside in booted.ports.items():
+        print(f"http://127.0.0.1:{port} leads to port {inside} of the virtual machine", file=sys.stderr, flush=True)
 
 
 def _image(store: ImageStore, name: str) -> Image:

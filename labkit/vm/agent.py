@@ -1,15 +1,15 @@
 """Commands in a virtual machine: a line each way, apart from the console.
 
-    host                                            /init in the machine
-    (…chroot /image uname -r) >&3 2>&1; echo …  ──▶  eval
-                      6.1.0-56-cloud-amd64\\n   ◀──  what the program wrote
-                              4f2a…e1 0\\n      ◀──  the mark, and its exit code
+    host                                        /init in the machine
+    (… $inside uname -r) >&3 2>&1; echo …  ──▶  eval
+                  6.1.0-56-cloud-amd64\\n   ◀──  what the program wrote
+                          4f2a…e1 0\\n      ◀──  the mark, and its exit code
 
     >>> agent.run(["uname", "-r"])
     Done(code=0, output='6.1.0-56-cloud-amd64\\n')
 
-The mark is 32 random digits, so that no program writes it by accident. What the shell of ``guest.INIT`` is sent is all visible here: it
-does nothing but read a line and do it. Standard output and error come in one stream, as at a terminal. Notebook 08.
+The mark is 32 random digits, so that no program writes it by accident. What the machine's shell (``guest.LISTEN``) is sent is all visible
+here: it does nothing but read a line and do it. Standard output and error come in one stream, as at a terminal. Notebook 08.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Agent:
     def shut_down(self) -> None:
         """Ask all programs to end, then end the machine. Returns at once."""
         with self._lock:
-            self._send("kill -TERM -1; sync; sleep 0.1; umount /image 2>/dev/null; reboot -f")
+            self._send("shut_down")
 
     def close(self) -> None:
         """Hang up."""

@@ -32,6 +32,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null || :
 . /lab/settings
+inside="/lab/bin/chroot /image"
+shut_down() { kill -TERM -1; sync; sleep 0.1; umount /image 2>/dev/null; reboot -f; }
 for module in $modules; do
     insmod /lab/modules/$module || echo "labkit: $module could not be loaded"
 done
@@ -64,13 +66,16 @@ until [ -c "$line" ]; do       # the line to the host; the driver makes it when 
     for port in /sys/class/virtio-ports/*; do line=/dev/${port##*/}; done
     [ -c "$line" ] || usleep 2000
 done
+"""
+LISTEN = r"""
 exec 3<>"$line"
 echo "$mark ready" >&3
 while read -r command <&3; do
     eval "$command"
 done
-reboot -f
 """
+"""How a shell takes commands from the ``line`` to the host. It has been told what puts a program into its place (``inside``), and how to
+``shut_down``."""
 
 
 def archive(
@@ -84,7 +89,7 @@ def archive(
     files = found.modules(*drivers)
     names = [_plain(path) for path in files]
     made = cpio.Archive()
-    made.file("init", INIT.encode(), 0o755)
+    made.file("init", f"{INIT}{LISTEN}reboot -f\n".encode(), 0o755)
     for name in ("lab", "lab/modules", "dev", "proc", "sys"):
         made.directory(name)
     for path, name in zip(files, names, strict=True):
@@ -104,10 +109,10 @@ def archive(
 
 
 def within(arguments: Sequence[str], env: Sequence[str] = (), workdir: str = "/") -> str:
-    """The command, for the shell of ``INIT``, that runs a program in the image with this environment and no other."""
+    """The command, for a shell that does ``LISTEN``, that runs a program of the image with this environment and no other."""
     if workdir not in ("", "/"):  # chroot goes to the root; from there a shell of the image's goes on
         arguments = ("sh", "-c", 'cd "$0" && exec "$@"', workdir, *arguments)
-    return " ".join(map(quoted, ("env", "-i", *env, "/lab/bin/chroot", "/image", *arguments)))
+    return " ".join(["env -i", *map(quoted, env), "$inside", *map(quoted, arguments)])
 
 
 def quoted(word: str) -> str:

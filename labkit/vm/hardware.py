@@ -1,7 +1,7 @@
 """The machine that QEMU is asked for, and what its kernel is told: two sizes of it, on two kinds of processors.
 
     micro   no BIOS to speak of, no PCI bus, one serial line: what a cloud takes for functions that live a second
-    full    a PC of 2009 with its BIOS and buses: what virtual machines have been since they were servers
+    full    a PC of 2009 with its BIOS and buses: what virtual machines have been since they were servers. It can boot a disk by itself
 
     >>> from labkit.vm import hardware
     >>> hardware.MICRO.machine(kvm=False)
@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
-from labkit.errors import InvalidInput, Unsupported
+from labkit.errors import InvalidInput, NotFound, Unsupported
 
 MACHINE = os.uname().machine
 QEMU = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
@@ -47,6 +47,17 @@ class Size:
     def device(self, kind: str, **settings: str) -> tuple[str, ...]:
         """A virtio device."""
         return ("-device", ",".join([f"virtio-{kind}-{self.bus}", *(f"{name}={value}" for name, value in settings.items())]))
+
+    def disk(self, path: str) -> tuple[str, ...]:
+        """A disk, raw or QEMU's own qcow2, which stays as it is: what is written goes to a file without a name in /var/tmp."""
+        try:
+            with open(path, "rb") as file:
+                form = "qcow2" if file.read(4) == b"QFI\xfb" else "raw"
+        except FileNotFoundError:
+            raise NotFound(f"disk {path}: there is no such file") from None
+        # A cache of QEMU's own and no fsync: nothing of this is to be kept.
+        drive = f"if=none,id=disk0,file={path.replace(',', ',,')},format={form},snapshot=on,cache=unsafe,discard=unmap"
+        return ("-drive", drive, *self.device("blk", drive="disk0"))
 
     def command_line(self, kvm: bool, verbose: bool) -> str:
         """What the kernel is told: to print on the serial line, and to end the machine when it cannot go on."""

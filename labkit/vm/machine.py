@@ -27,11 +27,12 @@ from typing import Self
 
 from labkit.errors import Conflict, InvalidInput, LabError, Unreachable
 from labkit.linux import smaps
-from labkit.vm import acceleration, guest, hardware, kernel, qemu
+from labkit.vm import acceleration, guest, hardware, installed, kernel, qemu
 from labkit.vm.acceleration import Answer
 from labkit.vm.agent import Agent, Done
 from labkit.vm.console import Console
-from labkit.vm.kernel import ROOT, Kernel
+from labkit.vm.cpio import Archive
+from labkit.vm.kernel import ROOT
 from labkit.vm.qmp import Control
 
 MIB = 1 << 20
@@ -149,6 +150,7 @@ def boot(
     directory: str | None = None,
     *,
     disk: str | None = None,
+    system: str | None = None,
     size: str = "micro",
     memory: int = 128 * MIB,
     cpus: int = 1,
@@ -161,51 +163,60 @@ def boot(
     root: str = ROOT,
 ) -> Machine:
     """Start a machine whose files are a ``directory``, which is held in its memory, or an ext4 ``disk``, which it cannot change for good;
-    without either it is good for nothing but to see that it boots.
+    without either it is good for nothing but to see that it boots. Or start one from a disk with a ``system`` of its own (``installed``),
+    which wants the size ``full``.
 
     ``ports`` are of this machine (0: a free one) and the guest's; None: it has no network. ``kvm`` None finds out whether that works.
     ``listener`` hears the console, to which a ``verbose`` kernel says all that it does. ``LabError`` if it is not up after ``seconds``.
     """
-    if directory is not None and disk is not None:
-        raise InvalidInput("a virtual machine has its files either in a directory or on a disk")
+    board = hardware.size(size)
+    if [directory, disk, system].count(None) < 2:
+        raise InvalidInput("a virtual machine has its files in a directory, on a disk, or on a disk with a system of its own")
+    if system and board is not hardware.FULL:
+        raise InvalidInput(f"machine {size}: it has no firmware that could boot a disk; a full one has")
     if memory < 64 * MIB:
         raise InvalidInput(f"memory: {memory} bytes; a Debian kernel takes 64 MiB to start")
-    began = time.monotonic()
-    found, board = kernel.find(root), hardware.size(size)
     if kvm is None:
-        kvm = accelerated(root).kvm
-        began = time.monotonic()  # the question is asked once on a machine, and is not part of this start
-    drivers = [board.driver, "virtio_console", *(["virtio_blk", "ext4"] if disk else []), *(["virtio_net"] if ports is not None else [])]
-    with ExitStack() as undo:
+        kvm = accelerated(root).kvm  # asked once on a machine, and no part of this start
+    began = time.monotonic()
+    with ExitStack() as undo, ExitStack() as passed_on:
         console_line, agent_line, control_line = (_line(undo) for _ in range(3))
         agent = Agent(agent_line[0])
-        settings = {"mark": agent.mark, "hostname": hostname, "disk": "vda" if disk else "", "line": "", "address": "", "gateway": ""}
-        initial = _in_memory(undo, found, drivers, {**settings, **(_NETWORK if ports is not None else {})}, directory)
+        fds = [line[1].fileno() for line in (console_line, agent_line, control_line)]
+        if system:
+            start = (*installed.firmware(), *installed.credentials(agent.mark), *board.disk(system))
+        else:
+            found = kernel.find(root)
+            drivers = [board.driver, "virtio_console"]
+            drivers += [*(("virtio_blk", "ext4") if disk else ()), *(() if ports is None else ("virtio_net",))]
+            settings = {"mark": agent.mark, "hostname": hostname, "disk": "vda" if disk else "", "line": "", "address": "", "gateway": ""}
+            archive = guest.archive(found, drivers, {**settings, **({} if ports is None else _NETWORK)}, directory)
+            fds.append(initial := _in_memory(passed_on, archive))
+            start = ("-kernel", found.image, "-initrd", f"/proc/self/fd/{initial}", "-append", board.command_line(kvm, verbose))
+            start += board.disk(disk) if disk else ()
         arguments = [
             hardware.qemu(), *board.machine(kvm), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-            "-name", hostname, "-m", f"{memory // MIB}M", "-smp", str(cpus),
-            "-kernel", found.image, "-initrd", f"/proc/self/fd/{initial}", "-append", board.command_line(kvm, verbose),
-            "-chardev", f"socket,id=console,fd={console_line[1].fileno()}", "-serial", "chardev:console",
-            "-chardev", f"socket,id=control,fd={control_line[1].fileno()}", "-mon", "chardev=control,mode=control",
-            "-chardev", f"socket,id=agent,fd={agent_line[1].fileno()}",
+            "-name", hostname, "-m", f"{memory // MIB}M", "-smp", str(cpus), *start,
+            "-chardev", f"socket,id=console,fd={fds[0]}", "-serial", "chardev:console",
+            "-chardev", f"socket,id=agent,fd={fds[1]}",
             *board.device("serial"), "-device", "virtserialport,chardev=agent,name=labkit",
-            *_disk(board, disk), *_net(board, ports),
+            "-chardev", f"socket,id=control,fd={fds[2]}", "-mon", "chardev=control,mode=control",
+            *(() if ports is None else ("-netdev", "user,id=net0", *board.device("net", netdev="net0"))),
         ]  # fmt: skip
-        fds = [initial, *(line[1].fileno() for line in (console_line, agent_line, control_line))]
         process = qemu.start(arguments, fds)
         undo.callback(process.close)
         undo.callback(process.kill)
         started = time.monotonic() - began
         for line in (console_line, agent_line, control_line):
             line[1].close()  # so that ours says when QEMU has ended
+        passed_on.close()
         console = Console(console_line[0], listener)
         _await(agent, console, process, began + seconds, seconds)
         machine = Machine(process, console, agent, Control(control_line[0]), {}, kvm, memory)
         machine.times = Milestones(started, console.first and console.first - began, time.monotonic() - began)
         for port, guest_port in (ports or {}).items():
             machine.forward(guest_port, port)
-        os.close(initial)
         undo.pop_all()
         return machine
 
@@ -245,30 +256,13 @@ def _line(undo: ExitStack) -> tuple[socket.socket, socket.socket]:
     return ours, its
 
 
-def _in_memory(undo: ExitStack, found: Kernel, drivers: Sequence[str], settings: Mapping[str, str], directory: str | None) -> int:
+def _in_memory(undo: ExitStack, archive: Archive) -> int:
     """The archive that the kernel unpacks, as a file that has no name."""
     fd = os.memfd_create("initramfs", os.MFD_CLOEXEC)
-
-    def close() -> None:
-        with suppress(OSError):
-            os.close(fd)
-
-    undo.callback(close)
+    undo.callback(os.close, fd)
     with open(fd, "wb", closefd=False) as file:
-        guest.archive(found, drivers, settings, directory).write(file)
+        archive.write(file)
     return fd
-
-
-def _disk(board: hardware.Size, disk: str | None) -> tuple[str, ...]:
-    if disk is None:
-        return ()
-    # snapshot=on: what is written goes to a file in /var/tmp that QEMU has deleted before the machine starts.
-    drive = f"if=none,id=disk0,file={disk.replace(',', ',,')},format=raw,snapshot=on,discard=unmap"
-    return ("-drive", drive, *board.device("blk", drive="disk0"))
-
-
-def _net(board: hardware.Size, ports: Mapping[int, int] | None) -> tuple[str, ...]:
-    return () if ports is None else ("-netdev", "user,id=net0", *board.device("net", netdev="net0"))
 
 
 def _free_port(address: str) -> int:

@@ -152,6 +152,12 @@ def test_boot_shows_the_console_on_request(labkit: Program) -> None:
     assert result.out == ""
 
 
+def test_a_full_machine_with_an_image_has_its_files(labkit: Program) -> None:
+    look = "readlink /bin/sh; ls /sys/bus/pci/devices"
+    said = labkit.says("vm", "boot", "--machine", "full", "--image", "busybox", "--", "sh", "-c", look)
+    assert said.startswith("busybox\n0000:00:00.0\n")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -162,6 +168,9 @@ def test_boot_shows_the_console_on_request(labkit: Program) -> None:
         (("--timeout", "0"), "no number from 1"),
         (("--cpus", "99"), "no number from 1 to 8"),
         (("--memory", "1m"), "a Debian kernel takes 64 MiB"),
+        (("--image", "busybox", "--disk", "x"), "its files from one of them"),
+        (("--disk", "/nosuch"), "disk /nosuch: there is no such file"),
+        (("--disk", "/nosuch", "--machine", "micro"), "no firmware"),
     ],
 )
 def test_what_cannot_be_is_refused_by_the_options_name(labkit: Program, words: tuple[str, ...], complaint: str) -> None:

@@ -175,8 +175,12 @@ def test_a_machine_outlives_the_thread_that_started_it(tree: Path, vm_root: str)
 def test_what_cannot_be_is_refused_before_anything_starts(tree: Path, vm_root: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="memory"):
         machine.boot(str(tree), memory=1 << 20, root=vm_root)
-    with pytest.raises(InvalidInput, match="either"):
+    with pytest.raises(InvalidInput, match="in a directory, on a disk, or"):
         machine.boot(str(tree), disk="x", root=vm_root)
+    with pytest.raises(InvalidInput, match="micro: it has no firmware"):
+        machine.boot(system="x", root=vm_root)
+    with pytest.raises(NotFound, match="disk /nosuch"):
+        machine.boot(system="/nosuch", size="full", root=vm_root)
     with pytest.raises(NotFound, match="no kernel"):
         machine.boot(str(tree), root=str(tmp_path))
 
@@ -185,6 +189,12 @@ def test_a_disk_that_is_no_file_system_is_told_by_the_machine(vm_root: str, tmp_
     (tmp_path / "noise").write_bytes(b"noise" * 1_000_000)
     with machine.boot(disk=str(tmp_path / "noise"), root=vm_root) as vm:
         assert vm.console.wait_for("the disk could not be mounted", 5)
+
+
+def test_a_disk_without_a_system_is_given_up_in_time(vm_root: str, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"noise" * 1_000_000)
+    with pytest.raises(LabError, match="not up after 2 s"):
+        machine.boot(system=str(tmp_path / "noise"), size="full", kvm=False, seconds=2, root=vm_root)
 
 
 def test_of_disks_the_last_four_are_kept(tree: Path, tmp_path: Path) -> None:

@@ -91,4 +91,4 @@ def test_words_reach_the_guests_shell_as_they_are_on_one_line(words: list[str]) 
 
 def test_a_program_gets_its_directory_and_environment_and_no_other() -> None:
     command = shlex.split(guest.within(["ls", "-l"], ["A=1"], "/www"))
-    assert command == ["env", "-i", "A=1", "/lab/bin/chroot", "/image", "sh", "-c", 'cd "$0" && exec "$@"', "/www", "ls", "-l"]
+    assert command == ["env", "-i", "A=1", "$inside", "sh", "-c", 'cd "$0" && exec "$@"', "/www", "ls", "-l"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from labkit.errors import InvalidInput, Unsupported
+from labkit.errors import InvalidInput, NotFound, Unsupported
 from labkit.vm import hardware
 
 
@@ -37,3 +38,12 @@ def test_a_missing_qemu_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unsupported, match="apt-get install qemu-system"):
         hardware.qemu()
+
+
+def test_what_is_on_a_disk_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a,b.qcow2").write_bytes(b"QFI\xfb....")
+    (tmp_path / "raw").write_bytes(b"")
+    assert f"file={tmp_path}/a,,b.qcow2,format=qcow2,snapshot=on" in hardware.FULL.disk(f"{tmp_path}/a,b.qcow2")[1]
+    assert "format=raw" in hardware.MICRO.disk(f"{tmp_path}/raw")[1]
+    with pytest.raises(NotFound, match="/nosuch"):
+        hardware.FULL.disk("/nosuch")
