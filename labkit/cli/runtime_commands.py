@@ -283,12 +283,16 @@ def features(_options: argparse.Namespace) -> int:
 def spec(options: argparse.Namespace) -> int:
     """``spec``."""
     from labkit.errors import Conflict
+    from labkit.linux import cgroups
     from labkit.runtime import defaults
 
     path = os.path.join(options.bundle, "config.json")
+    made = defaults.rootless() if options.rootless else defaults.spec()
+    if cgroups.detect().mode == "v2":
+        made = defaults.with_cgroup_namespace(made)
     try:
         with open(path, "x") as file:
-            file.write(defaults.text(defaults.rootless() if options.rootless else defaults.spec()))
+            file.write(defaults.text(made))
     except FileExistsError:
         raise Conflict(f"{path}: there is one; remove it first") from None
     return 0

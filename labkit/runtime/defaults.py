@@ -88,6 +88,17 @@ def rootless() -> Spec:
     )
 
 
+def with_cgroup_namespace(spec: Spec) -> Spec:
+    """``spec`` as runc writes it where control groups are version 2: with a namespace of them, in which the container's own is the root.
+
+    Of version 1 each controller has a hierarchy of its own, and what is mounted is the container's group of each, without a namespace.
+    """
+    kinds = [namespace.type for namespace in spec.linux.namespaces]
+    at = kinds.index("mount") + 1
+    kinds.insert(at, "cgroup")
+    return replace(spec, linux=replace(spec.linux, namespaces=tuple(map(Namespace, kinds))))
+
+
 def text(spec: Spec) -> str:
     """``spec`` as the text of a ``config.json``, indented with tabs as runc's is."""
     import json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -426,6 +427,18 @@ def typed(program: Program, line: str, place: Path) -> tuple[str, int, str, str]
     return line, result.code, normal(out, place), normal(result.err, place)
 
 
+def version(program: str) -> int:
+    """The number of the release, 28."""
+    found = re.search(r"version (\d+)\.", subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout)
+    assert found
+    return int(found[1])
+
+
+def without_words(told: list[tuple[str, int, str, str]]) -> list[tuple[str, int, str]]:
+    """Of a line that went well what it said, of others that they failed: errors have been put in other words with release 28."""
+    return [(line, code, out.replace('"Platform":null,', "") if code == 0 else "") for line, code, out, _ in told]
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_both_clients_print_the_same_and_end_alike(name: str, clients: list[Program], daemon: Daemon) -> None:
     place = daemon.place
@@ -435,5 +448,6 @@ def test_both_clients_print_the_same_and_end_alike(name: str, clients: list[Prog
         for left in place.glob("out*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         clear(clients[0])
-    differences = [f"docker: {one}\nlabkit: {other}" for one, other in zip(*told, strict=True) if one != other]
+    compared = told if version(DOCKER) >= 28 else [without_words(each) for each in told]
+    differences = [f"docker: {one}\nlabkit: {other}" for one, other in zip(*compared, strict=True) if one != other]
     assert not differences, "\n\n".join(differences)

@@ -37,6 +37,12 @@ def test_without_root_it_is_a_user_namespace_with_the_caller_as_root_in_it() -> 
     assert "gid=5" not in by_destination["/dev/pts"].options
 
 
+def test_with_cgroups_of_version_2_they_have_a_namespace_too() -> None:
+    made = [defaults.with_cgroup_namespace(spec) for spec in (defaults.spec(), defaults.rootless())]
+    kinds = [[namespace.type for namespace in spec.linux.namespaces] for spec in made]
+    assert kinds == [["pid", "network", "ipc", "uts", "mount", "cgroup"], ["pid", "ipc", "uts", "mount", "cgroup", "user"]]
+
+
 def test_the_text_is_indented_with_tabs_and_keeps_every_letter() -> None:
     text = defaults.text(defaults.spec())
     assert text.startswith('{\n\t"ociVersion": "1.1.0",\n\t"process": {\n\t\t"terminal": true,')
