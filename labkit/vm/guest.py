@@ -116,7 +116,7 @@ def within(arguments: Sequence[str], env: Sequence[str] = (), workdir: str = "/"
 
 
 def quoted(word: str) -> str:
-    """A word for a shell that reads a line at a time: what ``shlex.quote`` gives, without line breaks."""
+    """A word for busybox's shell or bash, reading a line at a time: what ``shlex.quote`` gives, without line breaks."""
     return re.sub(r"\n", r"'$'\\n''", shlex.quote(word))
 
 

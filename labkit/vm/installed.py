@@ -31,7 +31,7 @@ Description=The line to the host on which labkit says what to run
 [Service]
 Environment={" ".join(ENVIRONMENT)}
 ImportCredential=labkit.line
-ExecStart=/bin/sh %d/labkit.line
+ExecStart=/bin/bash %d/labkit.line
 """
 WANTED = """\
 [Unit]

@@ -20,6 +20,13 @@ from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.timeout(900 * PATIENCE)
 LABKIT = (sys.executable, "-m", "labkit", "vm", "boot", "--machine", "full")
+INSIDE = """
+from labkit.lessons.rootfs import busybox_root
+from labkit.vm import machine
+busybox_root("/tmp/tree")
+with machine.boot("/tmp/tree", kvm=True, seconds=300) as vm:
+    print(repr(vm).partition(": ")[2].rstrip(">"), vm.run("uname", "-r").output.strip(), sep="\\n")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,7 @@ def test_it_was_started_by_a_firmware(vm: Machine) -> None:
 
 def test_programs_get_the_environment_that_is_asked_for_and_no_other(vm: Machine) -> None:
     assert vm.run("env", env=["A=b c"]).output == "A=b c\n"
+    assert vm.run("printf", "%s", "two\nlines").output == "two\nlines"
     assert vm.run("sh", "-c", "pwd; exit 3", workdir="/etc") == Done(3, "/etc\n")
 
 
@@ -49,6 +57,16 @@ def test_its_services_answer_through_a_port(vm: Machine) -> None:
     assert vm.run("sh", "-c", "until systemctl --quiet is-active ssh; do sleep 1; done", seconds=300).code == 0
     with socket.create_connection(("127.0.0.1", next(iter(vm.ports))), timeout=60) as connection:
         assert connection.recv(100).startswith(b"SSH-2.0-")
+
+
+def test_a_machine_inside_of_it_boots_with_kvm(vm: Machine) -> None:
+    """QEMU imitates AMD's virtualisation, too (SVM): so KVM is tried where there is none, as slow as it is there."""
+    found = vm.run("grep", "-owEm1", "svm|vmx", "/proc/cpuinfo").output.strip()
+    if not found:
+        pytest.skip("the guest's /proc/cpuinfo has neither svm nor vmx: it is lent no virtualisation")
+    assert vm.run("modprobe", {"svm": "kvm_amd", "vmx": "kvm_intel"}[found]).code == 0
+    done = vm.run("/opt/labkit/.venv/bin/python", "-c", INSIDE, env=installed.ENVIRONMENT, workdir="/opt/labkit", seconds=600)
+    assert done.output.splitlines() == ["running, KVM", vm.run("uname", "-r").output.strip()]  # the box's own kernel is what it boots
 
 
 def test_power_off_is_systemds_to_do_and_leaves_the_disk_as_it_was(vm: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
@@ -37,10 +38,10 @@ class VethPair(NetworkStep):
     def apply(self, context: Born) -> None:
         try:
             self._add(context.pid)
-        except KernelError:
-            if not links.exists(self.name):
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
                 raise
-            links.delete(self.name)  # of a start that was killed half-way; the kernel takes a while to notice
+            links.delete(self.name)  # of a start or an end just now: the kernel takes a while to notice, and may have by this time
             self._add(context.pid)
 
     def _add(self, pid: int) -> None:

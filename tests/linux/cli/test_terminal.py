@@ -195,7 +195,7 @@ def test_bash_completes_names_of_images_through_their_colons(labkit: Labkit, nam
         "INPUTRC": "/dev/null",
         "HISTFILE": "/dev/null",
     }
-    bash = Terminal(["bash", "--norc", "--noprofile", "-i"], environment)
+    bash = Terminal(["bash", "--norc", "--noprofile", "-i"], environment, (24, 300))  # the line is not to be broken
     bash.until("ready> ")
     bash.type('eval "$(labkit completion bash)"; PS1=set"> "\n')
     bash.until("set> ")

@@ -29,7 +29,7 @@ def test_systemd_is_handed_a_unit_one_that_wants_it_and_what_it_runs() -> None:
 
 
 def test_what_the_unit_runs_is_a_script() -> None:
-    subprocess.run(["sh", "-n"], input=texts("4f2a")["labkit.line"], text=True, check=True)
+    subprocess.run(["bash", "-n"], input=texts("4f2a")["labkit.line"], text=True, check=True)
 
 
 def test_the_disk_is_what_make_box_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
