@@ -39,7 +39,7 @@ bench: setup  ## measure labkit beside the peers that are installed (runc, crun,
 box:  ## build the lab VM from Debian packages, as boxes for Vagrant (ARCH=arm64: for the other architecture)
 	@$(AS_ROOT) env ARCH="$(ARCH)" LABKIT_MIRROR="$(LABKIT_MIRROR)" LABKIT_BASE_URL="$(LABKIT_BASE_URL)" scripts/box
 
-test-vm: box  ## run the tests inside the lab VM, under QEMU: pure cgroup v2, systemd (PART=ci: what each change is tested with)
+test-vm: box  ## run the tests inside the lab VM, under QEMU: pure cgroup v2, systemd (PART=ci: a quarter of an hour of them)
 	@scripts/provision test
 	@$(AS_ROOT) $(BIN)/python scripts/test-vm $(or $(PART),all)
 

@@ -64,7 +64,7 @@ def test_a_machine_inside_of_it_boots_with_kvm(vm: Machine) -> None:
     found = vm.run("grep", "-owEm1", "svm|vmx", "/proc/cpuinfo").output.strip()
     if not found:
         pytest.skip("the guest's /proc/cpuinfo has neither svm nor vmx: it is lent no virtualisation")
-    assert vm.run("modprobe", {"svm": "kvm_amd", "vmx": "kvm_intel"}[found]).code == 0
+    assert vm.run("modprobe", {"svm": "kvm_amd", "vmx": "kvm_intel"}[found], env=installed.ENVIRONMENT).code == 0
     done = vm.run("/opt/labkit/.venv/bin/python", "-c", INSIDE, env=installed.ENVIRONMENT, workdir="/opt/labkit", seconds=600)
     assert done.output.splitlines() == ["running, KVM", vm.run("uname", "-r").output.strip()]  # the box's own kernel is what it boots
 
