@@ -10,10 +10,12 @@ The names are those of ``Documentation/admin-guide/cgroup-v2.rst``, section Form
 from __future__ import annotations
 
 import os
+import time
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESRCH
 
 from labkit.errors import KernelError, Unsupported
 
+_MOMENT = 0.2  # seconds
 _HINTS = {
     (EACCES, ""): "only root may, and no group may have more than the one above it",
     (EPERM, ""): "only root may",
@@ -86,7 +88,7 @@ def write(file: str, value: str) -> None:
     elif name == "cgroup.subtree_control" and set(value.replace("+", "").split()) <= set(read(file).split()):
         return  # they are enabled; to write it again would wait for every group below that is just going away
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        fd = _opened(file)
         try:
             os.write(fd, value.encode())
         finally:
@@ -96,6 +98,19 @@ def write(file: str, value: str) -> None:
             raise Unsupported(missing(name)) from None
         code = error.errno or 0
         raise KernelError.of(error, f"write {value} to", file, _HINTS.get((code, name)) or _HINTS.get((code, ""), "")) from None
+
+
+def _opened(file: str) -> int:
+    """The file, to be written. Where somebody else has just enabled its controller the kernel says so before it makes the files."""
+    directory, _, name = file.rpartition("/")
+    deadline = time.monotonic() + _MOMENT
+    while True:
+        try:
+            return os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if name.partition(".")[0] not in read(f"{directory}/cgroup.controllers").split() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
 
 
 def read(file: str) -> str:
