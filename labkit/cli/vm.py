@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from labkit.lab.comparison.experiment import Step
     from labkit.vm.machine import Machine
 
+
 class Settings(TypedDict):
     """What ``labkit.vm.machine.boot`` is told, whatever it boots."""
 
